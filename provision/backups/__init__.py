@@ -6,13 +6,15 @@ is killed at any moment leaves a database of the right name with all of its rows
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from provision import observe
 from provision.apply.effects import Performer
 from provision.apply.run import Run
 from provision.backups import kept
+from provision.backups.kept import Backup
 from provision.backups.making import make_steps, programs_of
 from provision.errors import RefusedError, UsageError, command
 from provision.kinds import role
@@ -21,19 +23,14 @@ from provision.model.effects import RemovePath, RenameDatabases, RestoreDump, Ru
 from provision.model.sql import identifier
 from provision.model.words import shown, size
 from provision.observe import outside
+from provision.observe.outside import World
 from provision.snapshots import ours, server_of
 from provision.snapshots.kept import Server, ask, check_room
 from provision.snapshots.steps import Planner, chosen, declared
+from provision.spec.model import Spec
 from provision.system import database_copy, dumps
 from provision.system.database_copy import maintenance, new_name
 from provision.system.postgres import connect
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from provision.backups.kept import Backup
-    from provision.observe.outside import World
-    from provision.spec.model import Spec
 
 __all__ = ["Look", "carry_out", "kept", "make", "removal", "restoring"]
 _AVAILABLE = "the database stays available while the copy beside it is filled"

@@ -5,11 +5,12 @@ They are steps of the same plan, right before the first step that can lose data 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from provision.alembic import Tree, applied_rows, destroying, of_plan
 from provision.backups import kept
+from provision.backups.kept import Backup
 from provision.backups.making import KIND, make_steps
 from provision.errors import ProvisionError, RefusedError, command
 from provision.kinds import database as databases
@@ -18,17 +19,12 @@ from provision.model import Endpoint, Outcome, Plan, Step
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import replace
 from provision.model.words import shown
+from provision.observe import Survey
+from provision.observe.outside import World
 from provision.snapshots.kept import ask
 from provision.snapshots.steps import declared
+from provision.spec.model import Spec
 from provision.system import no_commands
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from provision.backups.kept import Backup
-    from provision.observe import Survey
-    from provision.observe.outside import World
-    from provision.spec.model import Spec
 
 DOWNGRADE, DESTRUCTIVE, UPGRADE = "downgrade", "destructive", "upgrade"
 

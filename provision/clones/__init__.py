@@ -10,24 +10,21 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from provision.clones import pool, runs, template
 from provision.errors import RefusedError, UsageError, command
 from provision.model import CLONE, MAINTENANCE, Endpoint, Progress
 from provision.model.value import dataclass, replace
 from provision.observe import logins, outside
+from provision.observe.logins import Choice
 from provision.spec.derived import place_of
+from provision.spec.model import Spec
 from provision.system import database_copy
 from provision.system.postgres import connect, rows
 from provision.system.read_only import ReadOnlyQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.observe.logins import Choice
-    from provision.spec.model import Spec
 
 _NAME = r"[a-z0-9_]{1,40}"
 _LIST = """

@@ -5,25 +5,21 @@ Nothing is changed. Each check is a generator of findings; what it cannot find o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from provision import observe
+from provision.declared import Declared
 from provision.doctor import files, machine, migrations
 from provision.doctor.finding import SHOWN, Finding, Level, Scene, failed, guarded
 from provision.errors import NotRunError, ProvisionError, RefusedError, SpecError, command
+from provision.model import Endpoint
+from provision.observe import Survey
 from provision.runtimes import choice
+from provision.spec.model import Spec
 from provision.system.look import Look
 from provision.system.variables import environ
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.declared import Declared
-    from provision.model import Endpoint
-    from provision.observe import Survey
-    from provision.spec.model import Spec
 
 __all__ = ["Finding", "Level", "examine"]
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from provision.errors import NotRunError, ProvisionError
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from provision.observe import Survey
-    from provision.spec.model import Spec
-    from provision.system.look import Look
+from provision.observe import Survey
+from provision.spec.model import Spec
+from provision.system.look import Look
 
 SHOWN: Final = 5
 

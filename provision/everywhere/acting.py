@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os.path
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError, UsageError, as_word, command
 from provision.everywhere import listing
+from provision.everywhere.found import Known
 from provision.model import Action, Address, Effect, Outcome, Plan, Progress, Result, Step
 from provision.model.effects import CloseTunnel, EngineCall, RemovePath, ServerCall
 from provision.runtimes import removal, removing_home
@@ -19,11 +20,6 @@ from provision.runtimes.names import DATA_RECORD
 from provision.system import files, lasting_tunnel, lock, register, servers
 from provision.system.engine_calls import Engine
 from provision.system.look import Look
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.everywhere.found import Known
 
 _AT_ONCE = 8
 _LOCK_TIMEOUT = 60.0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from provision.errors import StepFailedError, UnavailableError
 from provision.everywhere.found import Found, Known
@@ -19,13 +20,9 @@ from provision.runtimes.docker.containers import IDLE
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, EVERY_ADDRESS, MACHINE, PORT, USER
 from provision.system import files, machine, owned, postmaster, register
 from provision.system.engine import EngineReader
+from provision.system.look import Look
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from provision.system.look import Look
-
-    Json = Mapping[str, Any]
+Json = Mapping[str, Any]
 
 _AT_ONCE: Final = 16
 _PATIENCE: Final = 1.0

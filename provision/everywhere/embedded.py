@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.everywhere.found import Found, Known
 from provision.model import Endpoint, Secret
 from provision.runtimes.names import LINK
 from provision.system import machine, postmaster
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.system.postmaster import Postmaster
-    from provision.system.register import Entry
+from provision.system.postmaster import Postmaster
+from provision.system.register import Entry
 
 _NOT_ASKED_FOR = Secret("none")
 """The password over the server's own socket, which only its owner and root can open."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
 
+from provision.model import Endpoint
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from provision.model import Endpoint
-    from provision.system.register import Tree
+from provision.system.register import Tree
 
 RUNNING: Final = ("running", "paused", "restarting")
 """The states in which there is something to stop."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from provision.errors import ProvisionError
+from provision.everywhere.found import Found
+from provision.model import Endpoint
 from provision.model.value import replace
 from provision.system.postgres import connect, rows
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provision.everywhere.found import Found
-    from provision.model import Endpoint
-    from provision.system.register import Tree
+from provision.system.register import Tree
 
 _SIZE = "SELECT current_setting('server_version'), sum(pg_database_size(oid)) FROM pg_database"
 _PLACES = """

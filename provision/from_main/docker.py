@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.errors import RefusedError
+from provision.model import Effect, Endpoint, Step
 from provision.model.effects import EngineCall
 from provision.model.value import replace
+from provision.observe.outside import World
 from provision.runtimes.docker import golden_image
+from provision.runtimes.docker.data_location import Place
 from provision.runtimes.docker.site import DockerSite
 from provision.spec.model import Ephemeral
 from provision.upgrade.copying import Copying
-
-if TYPE_CHECKING:
-    from provision.model import Effect, Endpoint, Step
-    from provision.observe.outside import World
-    from provision.runtimes.docker.data_location import Place
 
 _PORT = 5432
 _FROM, _TO = "/from", "/to"

@@ -9,17 +9,15 @@ name here, found as runtimes are.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from provision.golden.key import Golden
-    from provision.model import Effect, Step
-    from provision.model.effects import SaveGolden
-    from provision.observe.outside import World
-    from provision.system.look import Look
+from provision.golden.key import Golden
+from provision.model import Effect, Step
+from provision.model.effects import SaveGolden
+from provision.observe.outside import World
+from provision.system.look import Look
 
 
 class Store(Protocol):

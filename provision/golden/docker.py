@@ -7,16 +7,20 @@ writes: in a volume with our label ``postmaster.opts`` is missing. A directory g
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 from provision import desired as desires
 from provision.errors import ProvisionError, command
 from provision.golden import keyed, scrub
 from provision.golden.docker_store import ImageStore
+from provision.golden.key import Golden
 from provision.kinds import file, login, server
 from provision.model import Address, Effect, File, Secret, Step
 from provision.model.effects import EngineCall, SaveGolden, WaitReady
 from provision.model.value import replace
+from provision.observe.outside import World
 from provision.rendering import quote
 from provision.runtimes.docker import compose, data_location, golden_image, shared_files, steps
 from provision.runtimes.docker.golden_image import BASE, KEY, PLACE
@@ -25,14 +29,7 @@ from provision.runtimes.names import DATA_RECORD
 from provision.spec.model import DataPath, Ephemeral, Spec
 from provision.system.files import explaining, is_remembered
 from provision.system.limits import limited
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from provision.golden.key import Golden
-    from provision.observe.outside import World
-    from provision.system.look import Look
+from provision.system.look import Look
 
 _INSIDE = "/directory"
 _FILL = """set -e

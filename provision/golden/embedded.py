@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, StepFailedError
 from provision.golden import control, saving, scrub
@@ -14,22 +14,18 @@ from provision.golden.key import Golden
 from provision.golden.store import DirectoryStore
 from provision.kinds import role_password
 from provision.kinds.login import converge_login
+from provision.model import Effect, Secret, Step
 from provision.model.effects import VERIFIER, RunLocalSql, SaveGolden, ServerCall, WriteFile
 from provision.model.sql import identifier, literal
 from provision.model.value import replace
+from provision.observe.outside import World
 from provision.runtimes.embedded import directories
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.system import packed, processes, servers
 from provision.system.files import explaining, make_directory, nameless, remove
 from provision.system.initdb import making
+from provision.system.look import Look
 from provision.system.machine import SystemUser, as_user, lookup
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from provision.model import Effect, Secret, Step
-    from provision.observe.outside import World
-    from provision.system.look import Look
 
 _OWN = ProvisionError("goldens of embedded servers stay where they are", next_step="provision golden list")
 _SAID = ("ERROR:", "FATAL:", "PANIC:")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from provision.errors import ProvisionError, UnavailableError, UsageError
 from provision.golden import RUNTIMES, Goldens, load
+from provision.golden.key import Golden
 from provision.system.look import Look
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from provision.golden.key import Golden
 
 _PORTABLE = "docker"
 _LEAST = 4

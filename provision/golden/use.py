@@ -6,8 +6,8 @@ What the data then lacks is seen by the next look, and planned like any other di
 from __future__ import annotations
 
 import json
+from collections.abc import Container, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 from provision.environ import GOLDEN
 from provision.golden import Goldens, inputs, load, recorded
@@ -17,12 +17,8 @@ from provision.model import Action, Begun, Plan, Step
 from provision.model.effects import Migrate, SaveGolden
 from provision.model.value import replace
 from provision.model.words import count
+from provision.observe import Survey
 from provision.system.variables import environ
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
-
-    from provision.observe import Survey
 
 OFF = ("off", "0", "false", "no")
 SEED = "seed"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os.path
 import re
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as Texts
 from itertools import chain, count
-from typing import TYPE_CHECKING
 
 from provision.alembic.tree import bases
 from provision.alembic.tree.bases import Base, Models
@@ -21,12 +22,7 @@ from provision.rendering import render_template
 from provision.spec.layers import merged
 from provision.spec.reading import shorten
 from provision.spec.yaml import Mapping, Scalar, parse
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from collections.abc import Mapping as Texts
-
-    from provision.system.project import Machine
+from provision.system.project import Machine
 
 TEMPLATES = ("alembic.ini.j2", "env.py.j2", "models.py.j2", "provision.yml.j2", "script.py.mako")
 _IGNORED = ".provision/"

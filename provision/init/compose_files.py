@@ -9,16 +9,14 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
+from provision.init.found import Directory
 from provision.spec.masking import is_secret_key, mask_text
 from provision.spec.variables import variables_of
 from provision.spec.yaml import check_size
-
-if TYPE_CHECKING:
-    from provision.init.found import Directory
 
 Block = Mapping[str, Any]
 

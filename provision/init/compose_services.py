@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from provision.init import compose_files
 from provision.init.compose_files import LATER, assigned, inside, mapping, placed, text
+from provision.init.found import Directory
 from provision.kinds.configuration import parse
 from provision.spec.masking import is_secret_key, may_hold_secret
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.init.found import Directory
 
 _IMAGE = r"(?:^|[-_])(?:postgres|postgresql|postgis|timescaledb|timescaledb-ha|pgvector)$"
 _FROM = r"(?im)^\s*FROM\s+(?:--\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, count
 from shlex import quote
-from typing import TYPE_CHECKING
 
 import yaml
 
@@ -18,11 +18,7 @@ from provision.rendering import render_template
 from provision.spec.load import read
 from provision.spec.several import DEFAULT_PORT
 from provision.spec.variables import BESIDE, variables_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from provision.system.project import Machine
+from provision.system.project import Machine
 
 TEMPLATE = "provision.yml.j2"
 _LONGEST_NAME = 48

@@ -6,9 +6,9 @@ import ast
 import configparser
 import os.path
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from shlex import quote
-from typing import TYPE_CHECKING
 
 from provision.alembic.tree.env import ways
 from provision.alembic.tree.graph import Graph
@@ -17,11 +17,7 @@ from provision.errors import MigrationsError
 from provision.init.found import Directory, Tree
 from provision.model.value import replace
 from provision.spec.model import Migrations
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.system.project import Machine
+from provision.system.project import Machine
 
 INI = "alembic.ini"
 _TOML = "pyproject.toml"

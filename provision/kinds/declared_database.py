@@ -8,7 +8,7 @@ closed, with a limit of 0 connections, by which the next run knows it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from provision.errors import RefusedError, command
 from provision.kinds import (
@@ -25,20 +25,16 @@ from provision.kinds import (
     stored_settings,
 )
 from provision.kinds.database_privileges import CONNECT, TEMPORARY, Privileges
+from provision.kinds.database_removal import Removal
 from provision.kinds.pieces import Piece
 from provision.kinds.pieces import steps as steps_of
 from provision.model import MAINTENANCE, UNKNOWN, Action, Address, Change, Effect, Plan, Stage, State, Step, changes
 from provision.model.effects import RunInTransaction, RunSql
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, field, replace
+from provision.spec import access
 from provision.spec.access import NO_LIMIT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.kinds.database_removal import Removal
-    from provision.spec import access
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 KIND = database.KIND
 _HALF_MADE = "ALLOW_CONNECTIONS false CONNECTION LIMIT 0"

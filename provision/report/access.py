@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
+from provision.insight import Access
+from provision.insight.paths import Path
 from provision.insight.reach import PUBLIC, Reach, Right, Thing, word
 from provision.model.value import replace
 from provision.model.words import count
+from provision.report.console import Paint
 from provision.report.words import clean, fields, head, seconds
+from provision.spec.model import Spec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from provision.insight import Access
-    from provision.insight.paths import Path
-    from provision.report.console import Paint
-    from provision.spec.model import Spec
-
-    Document = dict[str, Any]
-    Row = tuple[str, ...]
-    Place = tuple[str, str | None, str]
-    """Database, schema, and the noun for a kind of objects."""
+Document = dict[str, Any]
+Row = tuple[str, ...]
+Place = tuple[str, str | None, str]
+"""Database, schema, and the noun for a kind of objects."""
 
 WIDTH: Final = 80
 """The columns of a table that no terminal shows."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
+from provision.insight.lint import Finding, Findings
 from provision.insight.reach import word
 from provision.model import NOT_KNOWN
 from provision.model.words import count
+from provision.report.console import Paint
 from provision.report.words import clean, fields, head, seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.insight.lint import Finding, Findings
-    from provision.report.console import Paint
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 
 def lines(found: Findings, paint: Paint) -> Iterator[str]:

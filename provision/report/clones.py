@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
+from provision.clones import Listed
+from provision.model import Endpoint
 from provision.model.words import count, size
+from provision.report.console import Paint
 from provision.report.documents import Document, address_of
 from provision.report.words import fields, head
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.clones import Listed
-    from provision.model import Endpoint
-    from provision.report.console import Paint
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 
 def lines(spec: Spec, found: Sequence[Listed], paint: Paint) -> Iterator[str]:

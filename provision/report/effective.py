@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 from provision.report.words import cells, clean, fields
 from provision.spec import writing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from provision.spec.effective import Value
+from provision.spec.effective import Value
 
 _WIDEST: Final = 60
 """Comments begin in one column, unless a line is longer than that."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from provision.golden.shelf import Kept
 from provision.model.words import count, size
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.golden.shelf import Kept
-    from provision.report.console import Paint
+from provision.report.console import Paint
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 _DIGITS = 8

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from provision.model import Action
 from provision.model.words import count
+from provision.observe.history import PastRun
+from provision.report.console import Paint
 from provision.report.plan import PAST
 from provision.report.words import clean, head, seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from provision.observe.history import PastRun
-    from provision.report.console import Paint
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 _COMMIT: Final = 9
 """So many digits of a commit are shown, as Git does."""

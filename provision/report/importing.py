@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
+from provision.insight.importing import Imported
 from provision.model.words import count
+from provision.report.console import Console
 from provision.report.words import clean
 from provision.spec import writing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.insight.importing import Imported
-    from provision.report.console import Console
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 
 def lines(found: Imported, spec: Spec) -> Iterator[str]:

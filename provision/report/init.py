@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from provision.errors import as_word
+from provision.init.found import Beginning
 from provision.model.words import count
+from provision.report.console import Paint
 from provision.report.words import clean, fields
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from provision.init.found import Beginning
-    from provision.report.console import Paint
 
 
 def lines(done: Beginning, directory: str | None, paint: Paint) -> Iterator[str]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from provision.errors import as_word
+from provision.everywhere.found import Known, Listing
 from provision.model import NOT_KNOWN
 from provision.model.words import size
+from provision.report.console import Paint
 from provision.report.survey import SERVER_STYLES
 from provision.report.words import fields
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.everywhere.found import Known, Listing
-    from provision.report.console import Paint
 
 _STATES: Final = {**SERVER_STYLES, "absent": "dim"}
 

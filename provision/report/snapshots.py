@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from provision.model import Plan, Result
 from provision.model.words import size
+from provision.report.console import Console, Paint
 from provision.report.documents import Document, ended
 from provision.report.words import fields, head
 from provision.snapshots import Listing, Request, Verb
 from provision.snapshots.kept import Kept, by
 from provision.snapshots.steps import words
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.model import Plan, Result
-    from provision.report.console import Console, Paint
-    from provision.snapshots.whole import KeptCluster
-    from provision.spec.model import Spec
+from provision.snapshots.whole import KeptCluster
+from provision.spec.model import Spec
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _ALL = "(all)"

@@ -6,12 +6,10 @@ refuses it again where nothing is extended. A list is replaced as a whole: what 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from provision.schema.values import Fragment
+from provision.schema.values import Fragment
 
 _NULL: Final[Fragment] = {"type": "null"}
 _REFUSED: Final[Fragment] = {"not": _NULL, "errorMessage": "write a value, or leave out the key"}

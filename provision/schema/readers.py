@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import inspect
 import types
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from provision.alembic.child.fill import NAMES
 from provision.schema import values
+from provision.schema.values import Fragment
 from provision.spec.readers import LONGEST_IDENTIFIER
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from provision.schema.values import Fragment
 
 
 class Reader(NamedTuple):

@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from provision.alembic import environment, filled, masked_forms
 from provision.errors import StepFailedError
 from provision.model import MASK, Endpoint
+from provision.seeds.files import Source
 from provision.spec.masking import secrets_of
+from provision.spec.model import Migrations
 from provision.system import no_commands, processes
 from provision.system.libpq import VARIABLES, of_login, tls
 from provision.system.postgres import role_of_programs
 from provision.system.variables import without
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from provision.seeds.files import Source
-    from provision.spec.model import Migrations
 
 _POLL = 0.05
 _LINES, _TAIL = 12, 65536

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import secrets
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 from provision.errors import ProvisionError, RefusedError, command
+from provision.model import Effect, Endpoint
 from provision.model.effects import EngineCall
+from provision.observe.outside import World
 from provision.runtimes.docker import data_location, generations, ownership, snapshots, steps
+from provision.runtimes.docker.data_location import Place
 from provision.runtimes.docker.site import DockerSite
 from provision.runtimes.docker.snapshots import REPLACED, SNAPSHOT
 from provision.snapshots.whole import Clusters, KeptCluster, read
 from provision.system import database_copy
-
-if TYPE_CHECKING:
-    from provision.model import Effect, Endpoint
-    from provision.observe.outside import World
-    from provision.runtimes.docker.data_location import Place
 
 _SIZE = "SELECT sum(pg_database_size(oid))::bigint + (SELECT sum(size) FROM pg_ls_waldir())::bigint FROM pg_database"
 

@@ -9,20 +9,17 @@ import fcntl
 import json
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from provision.errors import UnavailableError
+from provision.model.ssh import Way
 from provision.runtimes.names import TUNNEL
 from provision.system import owned, processes, tunnel
 from provision.system.files import explaining, make_directory
 from provision.system.waiting import attempts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.model.ssh import Way
 
 _LOG = f"{TUNNEL}.log"
 _PATIENCE, _POLL = 5.0, 0.02

@@ -6,17 +6,15 @@ https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operat
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from provision.system.engine_calls import Engine
 
-    from provision.system.engine_calls import Engine
-
-    Listing = Mapping[str, tuple[object, ...]]
-    """Path below a directory → what tells one file from another."""
+Listing = Mapping[str, tuple[object, ...]]
+"""Path below a directory → what tells one file from another."""
 
 _MOST_ENTRIES, _MOST_BYTES = 1000, 64 << 20
 _OK = 200

@@ -7,20 +7,17 @@ that, and `provision start` works without the password.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import ProvisionError, StepFailedError, command
 from provision.model import UNREAD, Endpoint
 from provision.model.value import replace
+from provision.runtimes import Watch
 from provision.system.login_errors import diagnosed, is_worth_waiting
 from provision.system.postgres import Login, LoginError, connect, log_in, rows
 from provision.system.waiting import attempts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from provision.runtimes import Watch
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 _WATCH_EVERY, _TELL_EVERY = 0.1, 0.5

@@ -5,13 +5,9 @@ Keys, agents, jump hosts, host keys and ControlMaster are left to it. https://ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.errors import UnavailableError
 from provision.model import ssh
-
-if TYPE_CHECKING:
-    from provision.model.ssh import Destination
+from provision.model.ssh import Destination
 
 _OPTIONS = ("BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=15")
 

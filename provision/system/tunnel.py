@@ -16,13 +16,11 @@ import select
 import threading
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from provision.errors import UnavailableError
+from provision.model.ssh import Way
 from provision.system import processes, ssh, variables
-
-if TYPE_CHECKING:
-    from provision.model.ssh import Way
 
 HERE = "127.0.0.1"
 """The only address of this machine at which a tunnel listens."""

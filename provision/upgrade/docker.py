@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from provision.errors import RefusedError
 from provision.model import Action, Address, Effect, Step
@@ -17,17 +17,13 @@ from provision.runtimes.docker import (
     steps,
     unmounted_data,
 )
+from provision.runtimes.docker.compose import Json, Uploads
 from provision.runtimes.docker.site import DockerSite
 from provision.runtimes.names import DIRECTORY, ENVIRONMENT
 from provision.runtimes.ownership import is_ours
 from provision.spec.model import DataPath, Spec, Volume
 from provision.upgrade.copying import Copying
 from provision.upgrade.stages import FILLING, STOP_TIMEOUT, Kept, Origin, Source, Upgrader, step
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.runtimes.docker.compose import Json, Uploads
 
 # Both servers listen on the loopback of the old container, whose network the new one shares.
 _PORT, _NEW_PORT = 5432, "5433"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, as_word, command
 from provision.model import Action, Address, Effect, Step
@@ -14,13 +14,9 @@ from provision.runtimes.embedded.command_line import Programs, initdb_argv, opti
 from provision.runtimes.embedded.site import EmbeddedSite
 from provision.runtimes.names import DATA_RECORD
 from provision.spec.model import Ephemeral, Spec
+from provision.system.machine import Installation
 from provision.upgrade.copying import TOOLS, Copying
 from provision.upgrade.stages import FILLING, STOP_TIMEOUT, Kept, Origin, Source, Upgrader, step
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.system.machine import Installation
 
 
 class EmbeddedUpgrader(Upgrader[EmbeddedSite]):

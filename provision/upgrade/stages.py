@@ -6,7 +6,9 @@ compared with the original and the old server was stopped, the copy does not cou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from provision.errors import RefusedError, command
 from provision.model import Action, Address, Effect, File, Secret, Step
@@ -14,13 +16,8 @@ from provision.model.effects import CompareOutput, EndSessions, HoldWrites
 from provision.model.value import dataclass
 from provision.model.words import count
 from provision.runtimes import Site
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from provision.spec.model import Spec
-    from provision.upgrade.copying import Copying
+from provision.spec.model import Spec
+from provision.upgrade.copying import Copying
 
 FILLING = {"synchronous_commit": "off", "autovacuum": "off", "archive_mode": "off", "max_wal_size": "4GB"}
 """Settings that make filling quicker and cost nothing: a server that is stopped properly has everything on the disk."""

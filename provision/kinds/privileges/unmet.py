@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from provision.errors import RefusedError, command
+from provision.kinds.catalog import Contents
+from provision.kinds.privileges.differing import Absent
 from provision.kinds.privileges.policy import place
 from provision.kinds.privileges.words import KEYWORDS
 from provision.model.words import count
+from provision.spec.access import Grant
 from provision.spec.reading import nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.kinds.catalog import Contents
-    from provision.kinds.privileges.differing import Absent
-    from provision.spec.access import Grant
 
 
 def unknown(database: str, contents: Contents, absent: Sequence[Absent]) -> RefusedError:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from provision.kinds.privileges.words import ordered
+from provision.kinds.catalog import Cluster
+from provision.kinds.privileges.differing import Difference, Future, Names, Part
+from provision.kinds.privileges.words import Rights, ordered
 from provision.kinds.rights import inherited
 from provision.model.words import count
 from provision.spec.access import PUBLIC, Grantee
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from provision.kinds.catalog import Cluster
-    from provision.kinds.privileges.differing import Difference, Future, Names, Part
-    from provision.kinds.privileges.words import Rights
 
 _NAMED = 3
 _KINDS = ("table", "view", "materialized view", "foreign table", "sequence", "function", "procedure", "type")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from provision.insight.tables import Column, Reference, Table
 from provision.report.amounts import rows, size
 from provision.report.diagram.layout import Box, Edge, Line, Picture, layout
 from provision.report.words import clean
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-
-    from provision.insight.tables import Column, Reference, Table
-
-    Key = tuple[str, str]
+Key = tuple[str, str]
 
 ROW: Final = 18
 HEAD: Final = 30

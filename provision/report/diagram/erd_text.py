@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from provision.insight.tables import Reference, Table
 from provision.report.words import clean, fields, head
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.insight.tables import Reference, Table
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 
 def tables(spec: Spec, database: str, found: Sequence[Table]) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.alembic import entries, history
 from provision.report import documents, laws, lint, migrations, sql
 from provision.report.diagram import erd_text
 from provision.report.html.verdict import verdict
 from provision.report.words import head
-
-if TYPE_CHECKING:
-    from provision.review import Review, TreeReview
+from provision.review import Review, TreeReview
 
 
 def document(review: Review, took: float) -> dict[str, Any]:

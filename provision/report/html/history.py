@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from provision.alembic import Law, history
 from provision.report.diagram.lanes import Row, lanes
 from provision.report.html.words import Cut, cut, near
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.review import TreeReview
-    from provision.spec.model import Spec
+from provision.review import TreeReview
+from provision.spec.model import Spec
 
 _LANE: Final = 16
 _FIRST: Final = 12

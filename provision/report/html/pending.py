@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from provision.alembic import Finding, Rendered, Script, statements
 from provision.errors import MigrationsError, UnknownRevisionError
@@ -11,14 +12,10 @@ from provision.insight.tables import Table
 from provision.report.amounts import amount
 from provision.report.html.words import Cut, Word, cut, limited, near, place
 from provision.review import Review, TreeReview, touching
+from provision.review.touching import Touch
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from provision.review.touching import Touch
-
-    Key = tuple[str, str]
-    Tables = Mapping[Key, Table]
+Key = tuple[str, str]
+Tables = Mapping[Key, Table]
 
 _MOST_ADVICE: Final = 12
 LOST: Final = (touching.DROPS, touching.EMPTIES, touching.LOSES)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os.path
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError
 from provision.kinds import configuration
 from provision.runtimes import data_directory, ownership
 from provision.runtimes.data_directory import other_major
+from provision.runtimes.embedded.directories import Places
 from provision.runtimes.names import DATA_RECORD, environment, of_home
 from provision.spec.model import DataPath, Ephemeral, Spec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.runtimes.embedded.directories import Places
-    from provision.system.look import Look
-    from provision.system.machine import Installation, SystemUser
+from provision.system.look import Look
+from provision.system.machine import Installation, SystemUser
 
 _OF_THE_WHEEL = 18
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import sys
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision.errors import RefusedError, as_word
 from provision.model import Effect, State
 from provision.model.effects import CopyPath, Scripts
 from provision.model.value import dataclass
 from provision.runtimes.embedded.checks import powerless
+from provision.runtimes.embedded.directories import Places
 from provision.runtimes.names import ENVIRONMENT_SETTING
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provision.runtimes.embedded.directories import Places
-    from provision.spec.model import Spec
-    from provision.system.look import Look
-    from provision.system.machine import Installation
-    from provision.system.postmaster import Postmaster
+from provision.spec.model import Spec
+from provision.system.look import Look
+from provision.system.machine import Installation
+from provision.system.postmaster import Postmaster
 
 CONFIG_FILE = "config_file="
 

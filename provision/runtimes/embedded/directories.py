@@ -18,18 +18,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from provision.model import Effect
 from provision.model.effects import MakeDirectory, MovePath, RemovePath, ServerCall
 from provision.model.value import dataclass
 from provision.runtimes.names import LINK, environment
 from provision.spec.image import OLDEST
 from provision.spec.model import DataPath, Ephemeral, Spec
-
-if TYPE_CHECKING:
-    from provision.model import Effect
-    from provision.system.machine import Machine, SystemUser
-    from provision.system.postmaster import Postmaster
+from provision.system.machine import Machine, SystemUser
+from provision.system.postmaster import Postmaster
 
 CONFIG = "config/postgresql.conf"
 SHARED = Path("/var/lib/provision")

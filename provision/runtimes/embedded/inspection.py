@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os.path
 import shlex
+from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision.errors import RefusedError, as_word, command
 from provision.model import Address, Endpoint, Secret, State, Status, Unknown
@@ -14,17 +15,12 @@ from provision.runtimes import Site, Trouble, Watch, collected, server_log
 from provision.runtimes.data_directory import with_kept
 from provision.runtimes.embedded import checks, command_line
 from provision.runtimes.embedded.command_line import Programs, programs
+from provision.runtimes.embedded.directories import Places
 from provision.runtimes.names import CURRENT_LOGFILES
 from provision.spec.model import Ephemeral, Spec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from provision.runtimes.embedded.directories import Places
-    from provision.system.look import Look
-    from provision.system.machine import Machine
-    from provision.system.postmaster import Postmaster
+from provision.system.look import Look
+from provision.system.machine import Machine
+from provision.system.postmaster import Postmaster
 
 _LOG_LINES = 15
 
