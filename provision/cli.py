@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 import click
 
-from provision.commands.options import switches, teller
+from provision.commands.options import help_without_verb, switches, teller
 from provision.commands.specfile import refuse_passwords
 from provision.commands.table import Verbs
 from provision.report.console import Console
@@ -124,9 +124,7 @@ _ANSWERS: Final = {
 @click.pass_context
 def verbs(ctx: click.Context) -> None:
     """Turn one YAML spec into a running, configured, migrated PostgreSQL."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(64)
+    help_without_verb(ctx)
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:

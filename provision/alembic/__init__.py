@@ -4,7 +4,8 @@ The rest of the program imports from here alone, and gets a module loaded when i
 need nothing but the revision files. Below it,
 
 - ``tree/`` knows a tree without running it, and is pure,
-- ``trees``, ``state`` and ``origin`` find its files, where a database is in it, and where an unknown revision is from,
+- ``trees``, ``state``, ``hidden`` and ``origin`` find its files, where a database is in it, a version table that its
+  sessions miss, and where an unknown revision is from,
 - ``running/`` brings a database to a target in a child process, whose code is in ``child/``,
 - ``verbs/`` decides what a verb does.
 """

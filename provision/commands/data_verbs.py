@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from provision.commands.options import about_spec, load_environment, subcommand, switches
+from provision.commands.options import about_spec, help_without_verb, load_environment, subcommand, switches
 from provision.commands.specfile import split
 from provision.commands.table import Verbs
 from provision.errors import EXIT_DONE
@@ -63,9 +63,7 @@ def group(name: str, about: str, *, word: str, **more: Any) -> DataVerbs:
     """Make a group without verbs."""
 
     def run(ctx: click.Context) -> None:
-        if ctx.invoked_subcommand is None:
-            click.echo(ctx.get_help(), err=True)
-            ctx.exit(64)
+        help_without_verb(ctx)
 
     run.__doc__ = f"""{about}
 

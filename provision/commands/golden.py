@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands.options import subcommand, switches
+from provision.commands.options import help_without_verb, subcommand, switches
 from provision.errors import EXIT_DONE
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ def command(ctx: click.Context) -> None:
 
     They need no spec. `apply --golden` saves one, and so does the first stop of a server that no client has written to.
     """
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(64)
+    help_without_verb(ctx)
 
 
 @subcommand("list", "provision golden list", argument=None, group=command)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from provision import alembic
-from provision.commands.options import about_spec, load_environment, subcommand, switches
+from provision.commands.options import about_spec, help_without_verb, load_environment, subcommand, switches
 from provision.commands.specfile import split
 from provision.commands.table import Verbs
 from provision.errors import EXIT_DONE, EXIT_FAILED, RefusedError
@@ -80,9 +80,7 @@ def command(ctx: click.Context) -> None:
     They start no server. An argument that ends in .yml or .yaml is the spec, in any position; without one it is
     provision.yml of the current directory. Everything else is Alembic's: a revision, head, +1, -1, FROM:TO.
     """
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(64)
+    help_without_verb(ctx)
 
 
 class MigrateCommand(click.Command):

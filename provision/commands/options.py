@@ -9,7 +9,7 @@ import click
 
 from provision.commands.specfile import DEFAULT_NAMES, find_spec, shell_word
 from provision.environ import INSECURE_TCP, NO_COMMANDS
-from provision.errors import CancelledError, ProvisionError, RefusedError, UsageError
+from provision.errors import EXIT_USAGE, CancelledError, ProvisionError, RefusedError, UsageError
 from provision.report.console import Console
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ def switches(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def help_without_verb(ctx: click.Context) -> None:
+    """Print the help page of a group where no verb was named, which is a wrong command line."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(EXIT_USAGE)
 
 
 json_option = _switch("--json", sets="json", text="Print one JSON document (docs/json.md) instead of text.")

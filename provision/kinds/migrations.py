@@ -12,20 +12,8 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from provision.alembic import (
-    Revisions,
-    address,
-    edit_remarks,
-    not_its_own,
-    observed,
-    partial,
-    refuse_foreign,
-    refuse_long,
-    resolve,
-    scope,
-    stranded,
-    unread_directories,
-)
+from provision import alembic
+from provision.alembic import Graph, Revisions
 from provision.errors import MigrationsError, NotRunError, ProvisionError, RefusedError, UnavailableError, command
 from provision.kinds import Before, Files, Inputs, Look, Scene, UnseenError
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step, Unknown
@@ -36,7 +24,6 @@ from provision.model.words import some
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provision.alembic import Graph
     from provision.spec.model import Migrations, Spec
 
 KIND = "migrations"
@@ -49,7 +36,7 @@ def wanted(spec: Spec, inputs: Inputs, _files: Files) -> dict[Address, State]:
     Raises:
         MigrationsError: a target is not one of its tree's.
     """
-    return {address(tree): _target(tree, inputs) for tree in spec.migrations}
+    return {alembic.address(tree): _target(tree, inputs) for tree in spec.migrations}
 
 
 def _target(tree: Migrations, inputs: Inputs) -> State:
@@ -67,7 +54,7 @@ def _target_rows(tree: Migrations, inputs: Inputs) -> tuple[str, ...]:
     except NotRunError:  # only a program could tell which revisions there are
         return ()
     try:
-        return graph.version_rows(resolve(graph, tree.target))
+        return graph.version_rows(alembic.resolve(graph, tree.target))
     except MigrationsError as error:
         if tree.target_place:
             error.evidence = (f"{tree.target_place}: target: {tree.target}", *error.evidence)
@@ -78,7 +65,7 @@ def seen(look: Look) -> dict[Address, State | Unknown]:
     """Read the version tables; where one is missing or empty, look for tables that its tree would collide with."""
     if look.session is None:
         raise UnseenError
-    return {address(tree): look.once(applied, tree.name) for tree in look.spec.migrations}
+    return {alembic.address(tree): look.once(applied, tree.name) for tree in look.spec.migrations}
 
 
 def applied(look: Look, name: str) -> State | Unknown:
@@ -94,19 +81,19 @@ def applied(look: Look, name: str) -> State | Unknown:
         return Revisions(()) if there is not None else UNKNOWN
     elsewhere = database if database != look.spec.server.database else None
     try:
-        return observed(tree, graph, look, elsewhere, spec=look.spec)
+        return alembic.observed(tree, graph, look, elsewhere, spec=look.spec)
     except (RefusedError, UnavailableError):
         if tree.login is None or look.own is None or look.reported("is_superuser") == "on":
             raise
     with suppress(ProvisionError):  # a role that is not there yet, or whose password is not known
-        return observed(tree, graph, look.own(tree), spec=look.spec)
+        return alembic.observed(tree, graph, look.own(tree), spec=look.spec)
     return UNKNOWN
 
 
 def _is_pending(look: Look, tree: Migrations) -> bool:
     """Tell whether migrations are pending that come before those of a tree, and may make what its query asks."""
     earlier = takewhile(lambda each: each.name != tree.name, look.spec.migrations)
-    return any(look.wanted.get(address(each)) != look.once(applied, each.name) for each in earlier)
+    return any(look.wanted.get(alembic.address(each)) != look.once(applied, each.name) for each in earlier)
 
 
 def is_there(look: Look, database: str) -> bool | None:
@@ -134,7 +121,7 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         from provision.kinds import tenants
 
         return tenants.steps(tree, graph, before, after, scene, _step)
-    notes = unread_directories(tree, graph)
+    notes = alembic.unread_directories(tree, graph)
     if before is UNKNOWN:
         return Plan(_later(tree, graph, after), remarks=notes)
     seen = before if isinstance(before, Revisions) else Revisions(())
@@ -144,20 +131,20 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
     if step and seen.holder:
         taken = scene.spec.owner_in(scene.spec.database_of(tree)) is not None
         if not (taken and scene.wishes.take_ownership):
-            raise not_its_own(tree, seen.holder, taken=taken)
+            raise alembic.not_its_own(tree, seen.holder, taken=taken)
     if scene.spec.databases or any(each.tenants for each in scene.spec.migrations):
         # Privileges on what it makes, and tenants that a table of it names, can be planned only then.
         step = tuple([replace(each, reveals=True) for each in step])
-    remarks = tuple(edit_remarks(seen.known.edits)) if seen.known else ()
-    return Plan(step, remarks=(*remarks, *notes), partial=() if step else partial(tree, graph, seen))
+    remarks = tuple(alembic.edit_remarks(seen.known.edits)) if seen.known else ()
+    return Plan(step, remarks=(*remarks, *notes), partial=() if step else alembic.partial(tree, graph, seen))
 
 
 def _step(tree: Migrations, graph: Graph, before: Revisions, after: Revisions) -> tuple[Step, ...]:
     rows, target = before.rows, after.rows
     if rows == target:
         return _everywhere(tree, graph, before, after)
-    refuse_foreign(tree, graph, rows)
-    about = scope(graph, tree.target)
+    alembic.refuse_foreign(tree, graph, rows)
+    about = alembic.scope(graph, tree.target)
     undo, run = graph.downgrades(rows, target), graph.pending(rows, target)
     if about is not None:
         undo = tuple([name for name in undo if name in about])
@@ -166,14 +153,14 @@ def _step(tree: Migrations, graph: Graph, before: Revisions, after: Revisions) -
     if undo and not tree.allow_downgrade:
         raise _ahead(tree, graph, undo)
     if before.stranded:
-        raise stranded(tree, graph, before.stranded)
-    warning = refuse_long(graph, run, before)
+        raise alembic.stranded(tree, graph, before.stranded)
+    warning = alembic.refuse_long(graph, run, before)
     down = Migrate(tree.name, _kept(graph, rows, target, undo), "downgrade", _files(graph, undo))
     up = Migrate(tree.name, target, "upgrade", _files(graph, run))
     why = (*[f"undo {graph[each]}" for each in undo], *[str(graph[each]) for each in run])
     text = "what these revisions added, and the data in it, goes away" if undo else warning
     effects = (*([down] if undo else []), *([up] if run else []))
-    return (Step(address(tree), Action.MIGRATE, before, after, effects, why, text, destroys=bool(undo)),)
+    return (Step(alembic.address(tree), Action.MIGRATE, before, after, effects, why, text, destroys=bool(undo)),)
 
 
 def _everywhere(tree: Migrations, graph: Graph, before: Revisions, after: Revisions) -> tuple[Step, ...]:
@@ -184,7 +171,7 @@ def _everywhere(tree: Migrations, graph: Graph, before: Revisions, after: Revisi
         return ()
     why = tuple([f"{graph[name]}  ({table})" for table, each in pending.items() for name in each])
     effect = Migrate(tree.name, after.rows, "upgrade", _files(graph, names), everywhere=True)
-    return (Step(address(tree), Action.MIGRATE, before, after, (effect,), why=why),)
+    return (Step(alembic.address(tree), Action.MIGRATE, before, after, (effect,), why=why),)
 
 
 def _files(graph: Graph, names: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
@@ -203,7 +190,7 @@ def _later(tree: Migrations, graph: Graph, after: State | None) -> tuple[Step, .
         return ()
     names = ", ".join(str(graph[row]) for row in after.rows)
     why = (f"to {names}; only the server knows what is pending",)
-    return (Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why),)
+    return (Step(alembic.address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why),)
 
 
 def _ahead(tree: Migrations, graph: Graph, undo: tuple[str, ...]) -> RefusedError:

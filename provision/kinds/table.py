@@ -27,15 +27,7 @@ def inside(spec: Spec, runtime: str) -> tuple[Kind, ...]:
     if not (spec.roles or spec.databases):
         return (*INSIDE, *_seed(spec))
     # Each is loaded only where it has something to do: a run with nothing to do is mostly imports.
-    from provision.kinds import (
-        declared_database,
-        membership,
-        privilege,
-        role,
-        role_setting,
-        schema,
-        unmanaged,
-    )
+    from provision.kinds import declared_database, membership, privilege, role, role_setting, schema, unmanaged
 
     # Who becomes a member gets what the group owns then, so owners change before. What migrations make gives its
     # privileges at birth, so defaults change before; on what was there, privileges change in the end.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from provision.alembic import Revisions
 from provision.errors import with_spec
 from provision.kinds import migrations
-from provision.model import NOT_KNOWN, Action, Address, Endpoint, Observed, Result, Status
+from provision.model import Action, Address, Endpoint, Observed, Plan, Result, Status
 from provision.model.words import count, socket_address, some_of
 from provision.report.amounts import size
 from provision.report.plan import grouped, left, moved, recap, subject
@@ -232,8 +232,7 @@ def verification(seen: Verification, console: Console, paint: Paint | None = Non
     if seen.is_clean:
         word = "nothing known to differ" if seen.survey.plan.partial else "as declared"
         yield f"{name}: {paint('green', word)} ({count(seen.compared, 'thing')} compared)  {seconds(elapsed)}"
-        yield from (f"  {paint('dim', NOT_KNOWN)} {each}" for each in seen.survey.plan.partial)
-        yield from (f"  {paint('dim', '·')} {each}" for each in seen.remarks)
+        yield from left(Plan(partial=seen.survey.plan.partial, remarks=seen.remarks), paint)
         return
     things = dict.fromkeys(each.address for each in seen.differences)
     verdict = f"{len(things)} of {count(seen.compared, 'thing')} not as declared" if things else "not as declared"
@@ -246,11 +245,8 @@ def verification(seen: Verification, console: Console, paint: Paint | None = Non
     if seen.unseen:
         why = f" (the server is {seen.survey.status.server})" if seen.survey.status.server != "running" else ""
         yield f"  {paint('dim', '?')} cannot be seen{why}: {', '.join(map(str, seen.unseen))}"
-    yield from (
-        f"  {paint('dim', NOT_KNOWN)} {each}" for each in (*seen.survey.plan.unknown, *seen.survey.plan.partial)
-    )
-    yield from (f"  {paint('yellow', '!')} {note}" for note in seen.notes)
-    yield from (f"  {paint('dim', '·')} {each}" for each in seen.remarks)
+    plan = seen.survey.plan
+    yield from left(Plan((), seen.notes, remarks=seen.remarks, unknown=plan.unknown, partial=plan.partial), paint)
     if seen.survey.refusal:
         yield f"  {paint('red', '✗')} apply refuses: {seen.survey.refusal.sentence}"
         yield from (f"      {with_spec(line, console.spec)}" for line in seen.survey.refusal.evidence)

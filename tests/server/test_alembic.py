@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trees
 
+from provision.alembic import state as tree_state
 from provision.alembic.running.lock import CLASS_ID, OBJECT_ID
 from provision.alembic.trees import load
 from provision.errors import LockedError, MigrationsError, ProvisionError, StepFailedError
-from provision.kinds import migrations as kind
 from provision.model import Secret
 from provision.system.read_only import ReadOnlyQuery
 
@@ -347,15 +347,15 @@ def test_a_run_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, databas
 def observed(tree: Migrations, database: Server) -> object:
     query = ReadOnlyQuery(database.endpoint)
     with closing(query):
-        return kind.observed(tree, load(tree)[0], query)
+        return tree_state.observed(tree, load(tree)[0], query)
 
 
 def test_what_is_observed_at_every_stage(tree: Migrations, database: Server) -> None:
-    assert observed(tree, database) == kind.Revisions(())
+    assert observed(tree, database) == tree_state.Revisions(())
     trees.run(tree, database.endpoint, "beta")
-    assert observed(tree, database) == kind.Revisions(("beta",))
+    assert observed(tree, database) == tree_state.Revisions(("beta",))
     database.execute("DROP TABLE alembic_version")
-    assert observed(tree, database) == kind.Revisions((), ('"alpha"', '"beta"'))
+    assert observed(tree, database) == tree_state.Revisions((), ('"alpha"', '"beta"'))
 
 
 class Interleaved(ReadOnlyQuery):
@@ -377,4 +377,4 @@ def test_tables_of_a_run_that_has_just_begun_are_not_stranded(
 ) -> None:
     tree = replace(tree, ledger=has_ledger)
     with closing(Interleaved(tree, database)) as query:
-        assert kind.observed(tree, load(tree)[0], query) == kind.Revisions(("beta",))
+        assert tree_state.observed(tree, load(tree)[0], query) == tree_state.Revisions(("beta",))

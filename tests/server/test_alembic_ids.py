@@ -9,13 +9,13 @@ import rehearsals
 import trees
 from support.planning import migration
 
+from provision.alembic import state as tree_state
 from provision.alembic.tree.source import stated_id
 from provision.alembic.trees import check_trees as check
 from provision.alembic.trees import load
 from provision.alembic.verbs.database import asking
 from provision.alembic.verbs.writing import revision
 from provision.errors import MigrationsError, SpecError, StepFailedError
-from provision.kinds import migrations as kind
 from provision.observe.logins import Choice, endpoint
 from provision.spec.load import load as load_spec
 
@@ -34,7 +34,7 @@ def planned(tree: Migrations, database: Server) -> str:
     """Return the consequence of the planned step; refused ids raise."""
     graph, _ = load(tree)
     with asking(database.endpoint) as query:
-        before = kind.observed(tree, graph, query)
+        before = tree_state.observed(tree, graph, query)
     (step,) = migration(tree, graph, before)
     return step.consequence
 

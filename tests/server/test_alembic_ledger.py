@@ -14,11 +14,11 @@ from uuid import uuid4
 import pytest
 import trees
 
+from provision.alembic import state as tree_state
 from provision.alembic.tree.source import digest
 from provision.alembic.tree.version_table import LEDGER, Known
 from provision.alembic.trees import load
 from provision.errors import StepFailedError
-from provision.kinds import migrations as kind
 from provision.model import Secret
 from provision.system.read_only import ReadOnlyQuery
 
@@ -70,7 +70,7 @@ def entries(database: Server, table: str = "public.alembic_version") -> dict[str
 
 def known(tree: Migrations, endpoint: Endpoint) -> Known:
     with closing(ReadOnlyQuery(endpoint)) as query:  # type: ignore[type-var]
-        state = kind.observed(tree, load(tree)[0], query)
+        state = tree_state.observed(tree, load(tree)[0], query)
     assert state.known is not None
     return state.known
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from provision.alembic import address
 from provision.kinds import Scene, migrations
 from provision.model import Wishes
 
@@ -18,7 +19,7 @@ def target(tree: Migrations, graph: Graph) -> migrations.Revisions:
     """Return the rows that a tree's target means."""
     spec: Any = SimpleNamespace(migrations=(tree,), databases={})
     inputs: Any = SimpleNamespace(graphs={tree.name: graph})
-    state = migrations.wanted(spec, inputs, {})[migrations.address(tree)]
+    state = migrations.wanted(spec, inputs, {})[address(tree)]
     assert isinstance(state, migrations.Revisions)
     return state
 
@@ -29,4 +30,4 @@ def migration(tree: Migrations, graph: Graph, before: State | Unknown | None) ->
     inputs: Any = SimpleNamespace(graphs={tree.name: graph})
     ground: Any = None
     scene = Scene(spec, inputs, ground, Wishes())
-    return migrations.steps(migrations.address(tree), before, target(tree, graph), scene).steps
+    return migrations.steps(address(tree), before, target(tree, graph), scene).steps

@@ -10,13 +10,13 @@ import pytest
 import yaml
 from support import planning
 
+from provision.alembic import state as tree_state
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import locate
 from provision.alembic.tree.source import Revision, read_fields, restore
 from provision.alembic.tree.targets import resolve
 from provision.alembic.tree.version_table import Edit, LedgerEntry, edit_remarks
 from provision.errors import MigrationsError, ProvisionError, RefusedError
-from provision.kinds import migrations as kind
 from provision.model import UNKNOWN, Action, State, Unknown
 from provision.model.effects import Migrate
 from provision.spec.model import Migrations
@@ -49,8 +49,8 @@ def observed(rows: str) -> State | Unknown | None:
     if rows == "unknown":
         return UNKNOWN
     if rows.startswith("stranded "):
-        return kind.Revisions((), tuple(rows.split()[1:]))
-    return kind.Revisions(tuple(sorted(rows.split())))
+        return tree_state.Revisions((), tuple(rows.split()[1:]))
+    return tree_state.Revisions(tuple(sorted(rows.split())))
 
 
 def check(error: ProvisionError, case: Case) -> None:
@@ -63,7 +63,7 @@ def check(error: ProvisionError, case: Case) -> None:
 @pytest.mark.parametrize("case", CASES["plans"], ids=lambda case: case["name"])
 def test_plan(case: Case) -> None:
     tree, revisions = tree_of(case), graph(case)
-    address = kind.address(tree)
+    address = tree_state.address(tree)
     after = planning.target(tree, revisions)
     before = observed(case["rows"])
     if "refused" in case:

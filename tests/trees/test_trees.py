@@ -20,11 +20,11 @@ from installed import interpreter
 from support.order import Order
 from support.planning import migration
 
+from provision.alembic import state as tree_state
 from provision.alembic.child.fill import fill
 from provision.alembic.running.migrate import Manner, migrate
 from provision.alembic.tree.targets import resolve
 from provision.alembic.trees import load
-from provision.kinds import migrations as kind
 from provision.model import Secret
 from provision.spec.load import load as load_spec
 from provision.system.read_only import ReadOnlyQuery
@@ -91,7 +91,7 @@ def trees(name: str) -> tuple[Migrations, ...]:
 def plan(tree: Migrations, database: Any) -> tuple[Step, ...]:
     graph, _ = load(tree)
     with closing(ReadOnlyQuery(database.endpoint)) as query:
-        before = kind.observed(tree, graph, query)
+        before = tree_state.observed(tree, graph, query)
     return migration(tree, graph, before)
 
 

@@ -7,14 +7,7 @@ from pathlib import Path
 from provision.errors import RefusedError, command
 from provision.kinds import Ground
 from provision.model import Action, Address, Effect, Secret, State, Step, changes
-from provision.model.effects import (
-    CopyPath,
-    MakeDirectory,
-    ReadSettings,
-    RemovePath,
-    RunLocalSql,
-    ServerCall,
-)
+from provision.model.effects import CopyPath, MakeDirectory, ReadSettings, RemovePath, RunLocalSql, ServerCall
 from provision.model.value import dataclass, replace
 from provision.runtimes import Claim, Collision, ownership, removal, removing_home, superusers
 from provision.runtimes.data_directory import reading_settings
