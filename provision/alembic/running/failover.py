@@ -8,22 +8,19 @@ https://www.postgresql.org/docs/current/warm-standby-failover.html
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.leftovers import NOT_SEEN
+from provision.alembic.running.lock import LockConnection
+from provision.alembic.running.run import Run
+from provision.alembic.tree.graph import Graph
 from provision.errors import CONTINUES, ProvisionError, StepFailedError, UnavailableError, command
 from provision.model.value import dataclass
 from provision.system.postgres import Login, LoginError
 from provision.system.waiting import STANDBY, Lost, attempts, wait_for_writes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from provision.alembic.running.lock import LockConnection
-    from provision.alembic.running.run import Run
-    from provision.alembic.tree.graph import Graph
 
 _SOON: Final = 2.0
 """So many seconds after a session of ours the others of a server end that went away, or that a proxy let go."""

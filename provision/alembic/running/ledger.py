@@ -7,11 +7,14 @@ the revision is not known. So it is after a ``kill -9`` between a revision's com
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision.alembic.running.events import MigrationEvent
+from provision.alembic.running.lock import LockConnection
+from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.source import Revision, digest
 from provision.alembic.tree.version_table import (
     LEDGER,
@@ -24,15 +27,8 @@ from provision.alembic.tree.version_table import (
     table_name,
 )
 from provision.errors import UnavailableError
+from provision.spec.model import Migrations
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from provision.alembic.running.lock import LockConnection
-    from provision.alembic.tree.graph import Graph
-    from provision.spec.model import Migrations
 
 _EVERY = 0.5
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from provision.alembic.running.lock import LockConnection
 from provision.alembic.tree.version_table import read_rows, table_name
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from provision.alembic.running.lock import LockConnection
-    from provision.spec.model import Migrations
+from provision.spec.model import Migrations
 
 # What initdb makes has a lower one: FirstNormalObjectId of access/transam.h.
 _RELATIONS = """
