@@ -80,6 +80,10 @@ def watched(tmp_path: Path) -> Watched:
         ("open('new.txt', 'w').write('x'); open('new.txt').read()", []),
         ("open('/dev/null'); open('/proc/self/stat').read()", []),
         ("open('migrations/env.py'); open('migrations/.hidden')", ["migrations/.hidden"]),
+        ("import os; os.path.getsize('words.txt')", ["words.txt"]),
+        ("from pathlib import Path; Path('words.txt').stat()", ["words.txt"]),
+        ("import os; os.lstat('words.txt')", ["words.txt"]),
+        ("import os; os.stat('sql')", []),
     ],
 )
 def test_files_that_are_read_are_noted(watched: Watched, code: str, files: list[str]) -> None:
@@ -98,8 +102,18 @@ def test_files_that_are_read_are_noted(watched: Watched, code: str, files: list[
         ("open('words.txt')", []),
         (
             "try:\n    import local_settings\nexcept ImportError:\n    pass",
-            ["local_settings.py", "local_settings/__init__.py"],
+            ["local_settings", "local_settings.py", "local_settings/__init__.py"],
         ),
+        (
+            "import importlib\ntry:\n    importlib.import_module('local')\nexcept ImportError:\n    pass",
+            ["local", "local.py", "local/__init__.py"],
+        ),
+        (
+            "try:\n    from sql.extra.more import X\nexcept ImportError:\n    pass",
+            ["sql/extra", "sql/extra.py", "sql/extra/__init__.py"],
+        ),
+        ("from importlib.util import find_spec; find_spec('local')", ["local", "local.py", "local/__init__.py"]),
+        ("import models", []),
         ("try:\n    import settings.local\nexcept ImportError:\n    pass", []),
         ("try:\n    open('missing.txt')\nexcept OSError:\n    pass", []),
     ],

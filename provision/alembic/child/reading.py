@@ -2,8 +2,8 @@
 
 Our side compares all of it before it begins new data with a copy of what this run makes. So what is noted may be too
 much, which costs time, and never too little. Files are seen by an audit hook, and by what was imported in the end;
-whether there is one, by ``os.stat`` and its like; variables by a class that ``os.environ`` gets, which is an
-``os._Environ`` still.
+modules that are not there by a last finder; whether there is a file, and how large, by ``os.stat`` and its like;
+variables by a class that ``os.environ`` gets, which is an ``os._Environ`` still.
 Nothing of it ever raises into the code that is watched: what cannot be noted is reported as such.
 https://docs.python.org/3/library/audit_events.html
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _HARMLESS = frozenset({"ldconfig", "ld", "gcc", "cc", "objdump", "uname"})
 """Programs that :mod:`ctypes.util` and :mod:`platform` run: they tell of the machine."""
 _STARTS = frozenset({"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"})
-_EVENTS = {"open", "import", "os.listdir", "os.scandir", "os.rename", "sqlite3.connect", "subprocess.Popen", *_STARTS}
+_EVENTS = {"open", "os.listdir", "os.scandir", "os.rename", "sqlite3.connect", "subprocess.Popen", *_STARTS}
 _READS_FOR_OTHERS = frozenset(
     {"os", "collections.abc", "posixpath", "genericpath", "pathlib", "glob", "fnmatch", "string", __name__}
 )
@@ -40,6 +41,10 @@ _FINDS_CODE = frozenset(
     {"importlib", "_frozen_importlib_external", "importlib_metadata", "pkg_resources", "zipimport", "gettext"}
 )
 """Modules that look for code, which is noted by its name where it is not found; and for translations."""
+_ASK_WHETHER = frozenset(
+    {"exists", "isdir", "isfile", "islink", "ismount", "lexists", "is_dir", "is_file", "is_mount", "is_symlink"}
+)
+"""Functions that ask ``os.stat`` whether there is a file, and for nothing else; what else asks may want its size."""
 _DOTENV = "dotenv"
 """It takes a copy of all variables, and reads those of it that its file names: ``${NAME}`` or ``${NAME:-default}``."""
 _NAMED = re.compile(r"\$\{([^}:]+)")
@@ -65,7 +70,7 @@ class Reading:
         here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
         self._not_counted = (*[each + os.sep for each in (*standard, here)], *_SYSTEM)
         self._package = __name__.partition(".")[0]
-        self._imports: set[str] = set()
+        self._missing: dict[str, list[str]] = {}
         self._files: set[str] = set()
         self._written: set[str] = set()
         self._changed: set[str] = set()
@@ -84,6 +89,7 @@ class Reading:
         """Begin to note."""
         try:
             sys.addaudithook(self._hook)
+            sys.meta_path.append(_LastFinder(self))
             _watch_looks(self)
             _watch_variables(self)
         except Exception as error:  # noqa: BLE001  # an interpreter that is not as we know it
@@ -99,7 +105,7 @@ class Reading:
                 self._files.update(_files_of(module))
             for file in self._dotenv:
                 self._variables.update(set(_named_in(file)) - self._given)
-            looked = {*self._looked, *self._not_imported()}
+            looked = {*self._looked, *self._places_of_modules()}
         except Exception as error:  # noqa: BLE001  # a module can be any object
             self._lost = self._lost or f"what was imported is not known: {error!r}"
             looked = self._looked
@@ -137,8 +143,6 @@ class Reading:
         try:
             if event == "open":
                 self._opened(args[0], args[2])
-            elif event == "import":
-                self._imports.add(args[0])
             elif event in ("os.listdir", "os.scandir"):
                 self._list(args[0])
             elif event == "os.rename":
@@ -175,11 +179,14 @@ class Reading:
         if name not in self._listed and not self._is_called_by(self._package, *_FINDS_CODE):
             self._listed.add(name)
 
-    def look(self, path: Any) -> None:
-        """Note that it was asked whether there is a file."""
+    def look(self, path: Any, found: Any = None) -> None:
+        """Note that it was asked whether there is a file; where more of it was ``found``, that counts as reading it."""
         if not self._is_on or not isinstance(path, (str, bytes, os.PathLike)):
             return
         try:
+            if isinstance(found, os.stat_result) and stat.S_ISREG(found.st_mode):
+                self._opened(path, os.O_RDONLY)
+                return
             name = _absolute(path)
             if name not in self._looked and self._counts(name) and not self._is_called_by(self._package, *_FINDS_CODE):
                 self._looked.add(name)
@@ -193,21 +200,22 @@ class Reading:
         is_named = isinstance(named, (str, bytes, os.PathLike)) and event != "os.system"
         self._programs.add(os.path.basename(os.fsdecode(named)) if is_named else event)  # noqa: PTH119
 
-    def _not_imported(self) -> Iterator[str]:
-        """Yield the files that would have been imported if they had been there."""
+    def miss(self, name: str, places: Any) -> None:
+        """Note that no module was found by a name; ``places`` are those of its package, or None."""
+        if self._is_on:
+            try:
+                self._missing[name] = [_absolute(each or ".") for each in (sys.path if places is None else places)]
+            except Exception as error:  # noqa: BLE001
+                self._lost = self._lost or f"import of {name}: {error!r}"
+
+    def _places_of_modules(self) -> Iterator[str]:
+        """Yield the files and directories that would have been imported if they had been there."""
         standard = getattr(sys, "stdlib_module_names", ())
-        for name in self._imports:
-            if sys.modules.get(name) is not None or name.partition(".")[0] in standard:
-                continue
-            package, _, rest = "", "", name
-            while "." in rest and sys.modules.get(f"{package}.{rest.partition('.')[0]}".lstrip(".")) is not None:
-                first, _, rest = rest.partition(".")
-                package = f"{package}.{first}".lstrip(".")
-            places = getattr(sys.modules.get(package), "__path__", ()) if package else sys.path
-            for place in list(places):
-                base = os.path.join(_absolute(place or "."), rest.partition(".")[0])  # noqa: PTH118
-                yield f"{base}.py"
-                yield os.path.join(base, "__init__.py")  # noqa: PTH118
+        for name, places in self._missing.items():
+            if sys.modules.get(name) is None and name.partition(".")[0] not in standard:
+                for place in places:
+                    base = os.path.join(place, name.rpartition(".")[2])  # noqa: PTH118
+                    yield from (base, f"{base}.py", os.path.join(base, "__init__.py"))  # noqa: PTH118
 
     # --- variables
 
@@ -300,10 +308,31 @@ class _Look:
         self._look = reading.look
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        # realpath() asks about each directory above, and it is not about whether these are there.
-        if not sys._getframe(1).f_code.co_name.endswith("realpath"):  # noqa: SLF001
-            self._look(args[0] if args else named.get("path"))
-        return self.__wrapped__(*args, **named)
+        asks: Any = sys._getframe(1)  # noqa: SLF001
+        if asks.f_code.co_name in ("stat", "lstat") and asks.f_back is not None:
+            asks = asks.f_back  # pathlib has a method of the same name between
+        by, path, found = asks.f_code.co_name, args[0] if args else named.get("path"), None
+        try:
+            found = self.__wrapped__(*args, **named)
+            return found
+        finally:
+            # realpath() asks about each directory above, and it is not about whether these are there.
+            if not by.endswith("realpath"):
+                self._look(path, None if by in _ASK_WHETHER else found)
+
+
+class _LastFinder:
+    """The last finder of modules: it finds none, and so tells what the others have not found.
+
+    No audit event says what ``importlib.import_module`` looks for.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self._miss = reading.miss
+
+    def find_spec(self, name: str, path: Any = None, _target: Any = None) -> None:
+        """Note a name that no other finder knows."""
+        self._miss(name, path)
 
 
 def _watch_looks(reading: Reading) -> None:
