@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision import observe
 from provision.apply.run import Run
-from provision.errors import AGAIN, ProvisionError, RefusedError, UnavailableError, command
+from provision.errors import AGAIN, ProvisionError, RefusedError, UnavailableError, UsageError, command
 from provision.model import Plan, Progress, Result
 from provision.model.effects import CopyDatabase
 from provision.model.words import short
@@ -87,6 +87,13 @@ def survey(spec: Spec, request: Request) -> Look:
     if request.is_whole:
         return Look(world, *whole.survey(world, request))
     server = server_of(world, declared(spec))
+    mine = {each.name for each in server.snapshots}
+    is_sought = request.verb in (Verb.RESTORE, Verb.REMOVE) and request.name not in mine
+    if is_sought and request.name in [each.name for each in whole.listing(world)[0]]:
+        raise UsageError(
+            f"the snapshot {request.name!r} is one of all databases together",
+            next_step=command(f"snapshot {request.verb.value} {request.name} --all"),
+        )
     planner = Planner(spec, server, observe.overview(spec).status.revisions)
     match request.verb:
         case Verb.SAVE:

@@ -110,6 +110,9 @@ def test_names_and_refusals(environment: Environment) -> None:
     assert "there is a snapshot 'one' of the cluster" in environment.run("snapshot", "save", "one", "--all", code=1).err
     ran = environment.run("snapshot", "restore", "onne", "--all", "--yes", code=64)
     assert "did you mean one?" in ran.err
+    ran = environment.run("snapshot", "rm", "one", code=64)
+    assert "the snapshot 'one' is one of all databases together" in ran.err
+    assert "provision snapshot rm one --all spec.yml" in ran.err
     assert "leave one out" in environment.run("snapshot", "rm", "one", "--all", "--database", "shop", code=64).err
     assert "nothing is kept" in environment.run("snapshot", "undo", "--all", code=1).err
     ran = environment.run("snapshot", "restore", "one", "--all", code=64)
