@@ -26,6 +26,9 @@ class Store(Protocol):
     def candidates(self) -> tuple[Golden, ...]:
         """Return the goldens that are complete, the one that was used last first."""
 
+    def dated(self) -> tuple[Golden, ...]:
+        """Return the same, each with the time of its last use, which takes longer to find out."""
+
     def remove(self, key: str) -> None:
         """Remove a golden; one that is not there is fine."""
 

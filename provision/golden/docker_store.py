@@ -32,13 +32,13 @@ class ImageStore:
         """Return those that are complete, the newest first: only the engine knows which was used last."""
         return tuple(sorted([golden for golden, _ in self._found()], key=lambda each: -each.made))
 
-    def used(self) -> tuple[Golden, ...]:
-        """Return the goldens of this user with the time of their last use, the one that was used last first.
+    def dated(self, *, mine: bool = False) -> tuple[Golden, ...]:
+        """Return the goldens, or only those of this user, with the time of their last use, and by it.
 
         https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageInspect
         """
-        mine = [golden for golden, image in self._found() if image["Labels"].get(USER) == self.user]
-        return tuple(sorted(map(self._dated, mine), key=lambda each: -each.used))
+        found = [golden for golden, image in self._found() if not mine or image["Labels"].get(USER) == self.user]
+        return tuple(sorted(map(self._dated, found), key=lambda each: -each.used))
 
     def _dated(self, golden: Golden) -> Golden:
         image = self._look.engine(f"/images/{golden_image.reference(golden.key)}/json") or {}
@@ -90,7 +90,7 @@ class ImageStore:
         ``but`` is the key of one that stays. One that a container uses stays, too.
         """
         size, gone = 0, []
-        for number, each in enumerate(self.used()):
+        for number, each in enumerate(self.dated(mine=True)):
             size += each.size
             if each.key == but or (number < MOST and size <= LARGEST):
                 continue

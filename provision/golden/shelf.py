@@ -92,7 +92,7 @@ def _all() -> Iterator[tuple[str, Goldens]]:
 
 def _of(goldens: Goldens, look: Look) -> tuple[Golden, ...]:
     try:
-        return goldens.store(look).candidates()
+        return goldens.store(look).dated()
     except UnavailableError:
         return ()
 
@@ -105,7 +105,9 @@ def _module(runtime: str) -> Goldens:
 
 
 def _named(there: Sequence[Kept], name: str) -> Kept:
-    found = [each for each in there if len(name) >= _LEAST and each.golden.key.startswith(name)]
+    if len(name) < _LEAST:
+        raise UsageError(f"{name!r} is too short: write {_LEAST} digits of the key", next_step="provision golden list")
+    found = [each for each in there if each.golden.key.startswith(name)]
     if len(found) == 1:
         return found[0]
     what = "several goldens begin with" if found else "there is no golden"

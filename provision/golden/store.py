@@ -56,6 +56,8 @@ class DirectoryStore:
         found = [golden for each in self.root.iterdir() if len(each.name) == _DIGITS and (golden := _read(each))]
         return tuple(sorted(found, key=lambda golden: -golden.used))
 
+    dated = candidates
+
     def remove(self, key: str) -> None:
         """Remove one; who reads it now ends first."""
         with self._alone():

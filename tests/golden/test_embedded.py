@@ -255,6 +255,7 @@ def test_remove_and_prune(family: Family) -> None:
     one, other = (each["key"] for each in family.goldens())
     assert one[:8] in made.run("golden", "rm", one[:6], spec=False).out
     assert made.run("golden", "rm", one[:6], spec=False, code=64).err
+    assert "write 4 digits" in made.run("golden", "rm", other[:3], spec=False, code=64).err
     assert other[:8] in made.run("golden", "prune", spec=False).out
     assert family.files() == ["lock"]
     assert "no goldens" in made.run("golden", "list", spec=False).out
