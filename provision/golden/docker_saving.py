@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.site import DockerSite
     from provision.system.engine_calls import Engine
 
-_AUTO_CONF = "postgresql.auto.conf"
+_READ = (control.PATH, saving.AUTO_CONF, *saving.CONFIGURATION)
 _SAID = ("ERROR:", "FATAL:", "PANIC:")
 # What the server writes meanwhile is in its log: so that is read last, and where to begin in it before all that can
 # change. `tar` ends with 1 where a file changed while it was read.
@@ -69,7 +69,7 @@ def save(site: DockerSite, effect: SaveGolden) -> None:
     data = _Data(_stream(engine, site.container_name, directory, runs=runs))
     with working(engine, _making(site, golden, base)) as workshop:
         workshop.fill(data)
-        saving.check_contents(data.sizes, data.kept.get(_AUTO_CONF, b"").decode(errors="replace"))
+        saving.check_contents(effect, data.sizes, data.kept)
         if runs:  # it makes good what is in the log only, as after a crash
             _run_alone(workshop, MAINTENANCE, Secret(""))
         saving.check(effect, workshop.read(control.PATH) if runs else data.kept.get(control.PATH, b""))
@@ -109,7 +109,7 @@ class _Data:
                 continue
             if not (entry.isfile() or entry.isdir()):
                 raise StepFailedError(f"{entry.name} is neither a file nor a directory")
-            if entry.name in (control.PATH, _AUTO_CONF) and content is not None:
+            if entry.name in _READ and content is not None:
                 self.kept[entry.name] = content.read()
                 yield entry, io.BytesIO(self.kept[entry.name])
             else:

@@ -163,7 +163,8 @@ def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) ->
         raise StepFailedError("what is kept about the data is not readable")
     saving.check(effect, (data / control.PATH).read_bytes())
     found = {name: seen.st_size for name, seen in packed.walked(data)}
-    saving.check_contents(found, (data / "postgresql.auto.conf").read_text())
+    every = (saving.AUTO_CONF, *saving.CONFIGURATION)
+    saving.check_contents(effect, found, {each: (data / each).read_bytes() for each in every if each in found})
     with explaining(f"the data cannot be copied to {hidden}", hidden):
         make_directory(hidden, 0o755)
         try:

@@ -6,6 +6,7 @@ same when the server was stopped, nobody has written since. What needs none is l
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,12 @@ SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
        ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles WHERE oid >= 16384 ORDER BY 1),
        EXISTS (SELECT FROM pg_catalog.pg_subscription)
 """
+CONFIGURATION = ("pg_hba.conf", "pg_ident.conf", "postgresql.conf")
+"""Files in the data directory that a person can change, for which the server gives no transaction id."""
+AUTO_CONF = "postgresql.auto.conf"
+_DIGEST = """
+SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.pg_read_binary_file(%s, 0, 1000000000, true)), 'hex')
+"""
 _MAPPINGS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_user_mapping WHERE umoptions IS NOT NULL)"
 _INITIAL = (MAINTENANCE, "template1")
 
@@ -80,6 +87,7 @@ def _seen(spec: Spec, at: Endpoint) -> dict[str, Any]:
         if not any(rows(connection, _OTHERS)[0][0] == 0 for _ in attempts(_PATIENCE, _POLL)):
             raise StepFailedError("others were connected when it was made")
         xid, system, databases, roles, subscribes = rows(connection, _SEEN)[0]
+        configuration = {each: rows(connection, _DIGEST, (each,))[0][0] or "" for each in CONFIGURATION}
     declared = {*_INITIAL, at.database, *spec.databases}
     if strange := [*[each for each in roles if each not in spec.roles and each != spec.server.user],
                    *[each for each in databases if each not in declared]]:  # fmt: skip
@@ -93,7 +101,8 @@ def _seen(spec: Spec, at: Endpoint) -> dict[str, Any]:
                 if rows(connection, _MAPPINGS)[0][0]:
                     raise StepFailedError(f"{each} has user mappings, which can hold passwords")
                 sequences[each] = rows(connection, scrub.SEQUENCES)[0][0]
-    return {"next_xid": int(xid), "system": system, "databases": databases, "sequences": sequences}
+    ids = {"next_xid": int(xid), "system": system}
+    return {**ids, "databases": databases, "sequences": sequences, "configuration": configuration}
 
 
 # --- when the server stops
@@ -113,14 +122,16 @@ def planned(world: World, *, asked: bool = False) -> SaveGolden | str:
             return str(noted["why"])
         golden = Golden.read(noted["golden"])
         databases = tuple(map(str, noted["databases"]))
-        next_xid, system, sequences = int(noted["next_xid"]), str(noted["system"]), dict(noted.get("sequences", {}))
+        next_xid, system = int(noted["next_xid"]), str(noted["system"])
+        sequences, configuration = dict(noted["sequences"]), dict(noted["configuration"])
     except (ValueError, KeyError, TypeError):
         golden = None
     if golden is None:
         return "what was noted when it was made is not readable"
     if any(each.key == golden.key for each in goldens.store(world.look).candidates()):
         return f"golden {golden.short}… has it already"
-    return SaveGolden(golden.key, json.dumps(golden.document()), next_xid, system, databases, sequences, asked=asked)
+    about = json.dumps(golden.document())
+    return SaveGolden(golden.key, about, next_xid, system, databases, sequences, configuration, asked=asked)
 
 
 def with_saving(world: World, steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -200,8 +211,10 @@ def check_sequences(effect: SaveGolden, database: str, said: str) -> None:
         raise StepFailedError(f"sequences of {database} have given numbers since it was made")
 
 
-def check_contents(names: Mapping[str, int], auto_conf: str) -> None:
+def check_contents(effect: SaveGolden, names: Mapping[str, int], configuration: Mapping[str, bytes]) -> None:
     """Refuse data with something in it that a copy cannot have; ``names`` maps paths to sizes.
+
+    ``configuration`` is what is in :data:`CONFIGURATION` and :data:`AUTO_CONF`, as far as these are there.
 
     Raises:
         StepFailedError: there is something.
@@ -212,8 +225,12 @@ def check_contents(names: Mapping[str, int], auto_conf: str) -> None:
         raise StepFailedError("it has a prepared transaction")
     if _first(names, "pg_tblspc/"):
         raise StepFailedError("it has a tablespace")
-    if any(line.strip() and not line.startswith("#") for line in auto_conf.splitlines()):
+    if any(line.strip() and not line.startswith(b"#") for line in configuration.get(AUTO_CONF, b"").splitlines()):
         raise StepFailedError("it has settings of ALTER SYSTEM")
+    for each, noted in effect.configuration.items():
+        content = configuration.get(each)
+        if noted != ("" if content is None else hashlib.sha256(content).hexdigest()):
+            raise StepFailedError(f"{each} was changed since it was made")
     if strange := scrub.strange(names):
         raise StepFailedError(f"{strange} in the data directory is not PostgreSQL's own")
     if sum(size for name, size in names.items() if not name.startswith("pg_wal/")) > LARGEST:

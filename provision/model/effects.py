@@ -241,8 +241,8 @@ class SaveGolden(Effect):
     ``about`` is the JSON text that describes it in the store. ``next_xid`` is the transaction id that the server would
     have given next when all was made, in the cluster ``system``: where it gave others since, nothing is kept. None: no
     server ever ran on the data but to make it. ``databases`` are those that it has, and ``sequences`` says of some of
-    them what their sequences have given, which takes no transaction. ``asked``: the user wants it, so why it was not
-    saved is said.
+    them what their sequences have given, which takes no transaction; neither does a file of configuration, so
+    ``configuration`` has the SHA-256 of each. ``asked``: the user wants it, so why it was not saved is said.
     """
 
     key: str
@@ -251,6 +251,7 @@ class SaveGolden(Effect):
     system: str = ""
     databases: tuple[str, ...] = ()
     sequences: Mapping[str, str] = field(default_factory=dict)
+    configuration: Mapping[str, str] = field(default_factory=dict)
     asked: bool = False
 
     def __str__(self) -> str:

@@ -232,7 +232,24 @@ def takes_a_number(at: Embedded) -> None:
     at.superuser("SELECT nextval('numbers')")  # the next 32 numbers are logged already: it takes no transaction
 
 
-@pytest.mark.parametrize("act", [writes_rows, deletes_a_secret, fails_to_write, leaves_a_slot, takes_a_number])
+def lets_everybody_in(at: Embedded) -> None:
+    with (at.data / "pg_hba.conf").open("a") as file:
+        file.write("host all all all trust  # sesame\n")
+    at.superuser("SELECT pg_reload_conf()")
+
+
+def writes_a_setting(at: Embedded) -> None:
+    with (at.data / "postgresql.conf").open("a") as file:
+        file.write("shop.token = sesame\n")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        *(writes_rows, deletes_a_secret, fails_to_write, leaves_a_slot, takes_a_number),
+        *(lets_everybody_in, writes_a_setting),
+    ],
+)
 def test_what_a_person_has_touched_is_never_saved(checkouts: Checkouts, act: Change) -> None:
     at = checkouts.another()
     at.environ["XDG_CACHE_HOME"] = str(at.directory.parent / f"{at.directory.name}-cache")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -197,6 +198,17 @@ def test_the_image_of_an_ephemeral_container_that_runs_is_kept(fresh: Environmen
     assert not begun(fresh)
 
 
+@pytest.mark.parametrize("data", ["volume", "ephemeral"])
+def test_what_was_written_into_its_configuration_is_never_saved(fresh: Environment, data: str) -> None:
+    fresh.server(data=DATA[data]).apply()
+    line = "echo 'host all all all trust' >> \"$PGDATA/pg_hba.conf\""
+    fresh.engine.run(fresh.name, "sh", "-c", line)
+    said = fresh.run("apply", "--golden")
+    assert "pg_hba.conf was changed since it was made" in said.all
+    fresh.run("stop")
+    assert not goldens(fresh)
+
+
 def test_an_image_that_lost_its_name_gets_it_back_from_its_container(fresh: Environment) -> None:
     revision = min((fresh.directory / "migrations" / "versions").glob("*.py"))
     number = "op.execute('CREATE SEQUENCE numbers'), op.execute(\"SELECT nextval('numbers')\")"
@@ -228,6 +240,8 @@ def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path:
     assert not goldens(fresh)
     fresh.run("golden", "import", str(file), "--sha256", digest, spec=False)
     assert begun(fresh) == key
+    every = json.loads(fresh.run("golden", "list", "--json", spec=False).out)["goldens"]
+    assert [each["used"] > each["made"] for each in every if each["key"] == key] == [True]
     settled(fresh)
 
 
