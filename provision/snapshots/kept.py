@@ -30,7 +30,7 @@ SELECT datname, pg_database_size(oid), pg_get_userbyid(datdba), shobj_descriptio
           UNION ALL SELECT format('it has the subscription %%I', subname) FROM pg_subscription WHERE subdbid = d.oid
           UNION ALL SELECT format('it has the prepared transaction %%L', gid) FROM pg_prepared_xacts
           WHERE database = datname),
-    {LEFT_COPIES}
+    {LEFT_COPIES}, datistemplate
 FROM pg_database AS d WHERE datname = ANY (%s) OR datname ~ '^({SNAPSHOT}|{REPLACED})' ORDER BY 1
 """  # noqa: S608  # from constants only
 _ROLES = "SELECT rolname::text FROM pg_roles"
@@ -53,6 +53,7 @@ class Database(NamedTuple):
     clients: int
     hindrances: tuple[str, ...] = ()
     is_left: bool = False
+    is_template: bool = False
 
 
 class Kept(NamedTuple):
@@ -78,10 +79,15 @@ class Kept(NamedTuple):
         return self.there.size if self.there else 0
 
     @property
+    def copy(self) -> Database:
+        """The database that keeps it."""
+        assert self.there is not None  # noqa: S101  # only what is there has a place
+        return self.there
+
+    @property
     def place(self) -> str:
         """The name of the database that keeps it."""
-        assert self.there is not None  # noqa: S101  # only what is there has a place
-        return self.there.name
+        return self.copy.name
 
     @property
     def moment(self) -> str:
@@ -101,7 +107,7 @@ class Server(NamedTuple):
     databases: Mapping[str, Database]
     snapshots: tuple[Kept, ...]
     replaced: tuple[Kept, ...]
-    left: tuple[str, ...]
+    left: tuple[Database, ...]
     roles: frozenset[str]
 
 
@@ -166,7 +172,7 @@ def ask(at: Endpoint, declared: Iterable[str]) -> Server:
         {each.name: each for each in found if each not in own},
         tuple([each for each in kept if not each.is_replaced]),
         tuple([each for each in kept if each.is_replaced]),
-        tuple([each.name for each in own if each.is_left]),
+        tuple([each for each in own if each.is_left]),
         roles,
     )
 
@@ -188,5 +194,5 @@ def _is_trusted(kept: Database, owner: str | None) -> bool:
 
 
 def _database(row: tuple[Any, ...]) -> Database:
-    name, size, owner, comment, connects, may_make, clients, hindrances, is_left = row
-    return Database(name, size, owner, comment or "", connects, may_make, clients, tuple(hindrances), is_left)
+    name, size, owner, comment, connects, may_make, clients, hindrances, *more = row
+    return Database(name, size, owner, comment or "", connects, may_make, clients, tuple(hindrances), *more)

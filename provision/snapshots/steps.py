@@ -169,7 +169,7 @@ class Planner:
 
     def _plan(self, *steps: Step) -> Plan:
         why = "an interrupted run has left it; nothing uses it"
-        left = (_drop(Address("database", each), each, why) for each in self.server.left)
+        left = (_drop(Address("database", each.name), each, why) for each in self.server.left)
         return Plan((*left, *steps))
 
     def _saving(self, there: Database, name: str, *, automatic: bool) -> Step:
@@ -221,8 +221,7 @@ class Planner:
                 clients += there.clients
                 kept.append(name)
             renames.append((other, name))
-            opens = there is None or there.connects
-            statements += [_opening(name, comments[name], opens=opens)]
+            statements += [_opening(name, comments[name], there)]
         statements += [f"COMMENT ON DATABASE {identifier(each.place)} IS NULL" for each in self._before(beside)]
         text = f"{_AWAY}; {_KEPT}{command('snapshot undo')}" if kept else ""
         address = Address("database", " ".join(beside))
@@ -238,7 +237,7 @@ class Planner:
             yield self._dropping(each, f"{by(each.name)} has replaced it {each.moment}")
 
     def _dropping(self, kept: Kept, why: str) -> Step:
-        return _drop(_address(kept), kept.place, why, size(kept.size), destroys=True)
+        return _drop(_address(kept), kept.copy, why, size(kept.size), destroys=True)
 
     def _record(self, there: Database, name: str) -> Kept:
         revisions = {tree: list(rows) for tree, rows in self._revisions.items() if self._trees.get(tree) == there.name}
@@ -300,19 +299,24 @@ def _address(kept: Kept) -> Address:
     return Address("replaced" if kept.is_replaced else "snapshot", f"{kept.database}/{kept.name}")
 
 
-def _drop(address: Address, place: str, why: str, much: str = "", *, destroys: bool = False) -> Step:
-    effect = RunSql(maintenance(place), (f"DROP DATABASE IF EXISTS {identifier(place)} WITH (FORCE)",), shown=True)
+def _drop(address: Address, there: Database, why: str, much: str = "", *, destroys: bool = False) -> Step:
+    name = identifier(there.name)
+    first = (f"ALTER DATABASE {name} IS_TEMPLATE false",) if there.is_template else ()
+    effect = RunSql(maintenance(there.name), (*first, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"), shown=True)
     return Step(address, Action.REMOVE, None, None, (effect,), tuple(filter(None, (why, much))), destroys=destroys)
 
 
 def _closing(place: str, comment: str) -> str:
     name = identifier(place)
-    return f"ALTER DATABASE {name} ALLOW_CONNECTIONS false; COMMENT ON DATABASE {name} IS {literal(comment)}"
+    options = "ALLOW_CONNECTIONS false IS_TEMPLATE false"  # a template cannot be dropped
+    return f"ALTER DATABASE {name} {options}; COMMENT ON DATABASE {name} IS {literal(comment)}"
 
 
-def _opening(database: str, comment: str, *, opens: bool) -> str:
+def _opening(database: str, comment: str, before: Database | None) -> str:
     name, text = identifier(database), literal(comment) if comment else "NULL"
-    return f"ALTER DATABASE {name} ALLOW_CONNECTIONS {str(opens).lower()}; COMMENT ON DATABASE {name} IS {text}"
+    opens, is_template = before is None or before.connects, before is not None and before.is_template
+    options = f"ALLOW_CONNECTIONS {str(opens).lower()} IS_TEMPLATE {str(is_template).lower()}"
+    return f"ALTER DATABASE {name} {options}; COMMENT ON DATABASE {name} IS {text}"
 
 
 def ending(plan: Plan) -> str:

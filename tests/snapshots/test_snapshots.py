@@ -81,6 +81,7 @@ def test_what_a_copy_leaves_out_is_there_after_a_restore(environment: Environmen
         "ALTER DATABASE shop OWNER TO clerk",
         "ALTER DATABASE shop SET search_path = 'a b', \"$user\", public",
         "ALTER DATABASE shop CONNECTION LIMIT 40",
+        "ALTER DATABASE shop IS_TEMPLATE true",
         "ALTER ROLE clerk IN DATABASE shop SET work_mem = '5MB'",
         "COMMENT ON DATABASE shop IS 'it''s \"mine\"'",
         "REVOKE TEMPORARY ON DATABASE shop FROM PUBLIC",
@@ -96,7 +97,10 @@ def test_what_a_copy_leaves_out_is_there_after_a_restore(environment: Environmen
         assert environment.superuser(outside) == before
         environment.run("snapshot", "undo")
         assert environment.superuser(outside)[0][1] is None
+        environment.run("snapshot", "restore", "one", "--yes")
+        assert environment.superuser(outside) == before
     finally:
+        environment.superuser("ALTER DATABASE shop IS_TEMPLATE false")
         environment.superuser("ALTER DATABASE shop RESET ALL")
         environment.superuser("ALTER DATABASE shop CONNECTION LIMIT -1")
         environment.superuser("GRANT TEMPORARY ON DATABASE shop TO PUBLIC")
