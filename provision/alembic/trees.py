@@ -64,6 +64,15 @@ class Trees(Mapping[str, "Graph"]):
         """
         return self._load(name)[1]
 
+    def read(self) -> None:
+        """Read those that can be read without running anything of them, to have them when they are needed.
+
+        Raises:
+            provision.errors.MigrationsError: one cannot.
+        """
+        for name in self._declared:
+            load(self._declared[name], self._cached(name), runs=False)
+
     @property
     def are_remembered(self) -> bool:
         """Whether what was read is in the caches, so that the next run would not be quicker with new ones."""
@@ -76,9 +85,11 @@ class Trees(Mapping[str, "Graph"]):
 
     def _load(self, name: str) -> tuple[Graph, Location]:
         if name not in self._read:
-            cache = self._cache / f"revisions-{name}.json" if self._cache else None
-            self._read[name] = load(self._declared[name], cache)
+            self._read[name] = load(self._declared[name], self._cached(name))
         return self._read[name]
+
+    def _cached(self, name: str) -> Path | None:
+        return self._cache / f"revisions-{name}.json" if self._cache else None
 
 
 @dataclass(frozen=True)
@@ -149,18 +160,18 @@ def remember(directory: Path) -> None:
             write_atomically(path, _unwritten.pop(path), 0o644)
 
 
-def load(tree: Migrations, cache: Path | None = None) -> tuple[Graph, Location]:
+def load(tree: Migrations, cache: Path | None = None, *, runs: bool = True) -> tuple[Graph, Location]:
     """Read a tree; ``cache`` holds what its files stated when they were read last.
 
     Raises:
-        MigrationsError: there is no tree there, or it is not in order.
+        MigrationsError: there is no tree there, or it is not in order; or without ``runs``, only a run can tell.
     """
-    location = find(tree, cache)
+    location = find(tree, cache, None if runs else _unknown)
     files = tuple(_files(location))
     seen = tree, cache, location, {path: _stamp(path) for path in (location.env, *files)}
     before, graph = _loaded.get(tree.name, (None, None))
     if graph is None or before != seen:
-        graph = _graph(tree, location, files, cache)
+        graph = _graph(tree, location, files, cache, runs=runs)
         _loaded[tree.name] = seen, graph
     return graph, location
 
@@ -174,7 +185,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _graph(tree: Migrations, location: Location, files: Sequence[Path], cache: Path | None) -> Graph:
+def _graph(tree: Migrations, location: Location, files: Sequence[Path], cache: Path | None, *, runs: bool) -> Graph:
     """Read the files of a tree."""
 
     def run(error: NotStaticError) -> Mapping[Path, Fields]:
@@ -186,7 +197,7 @@ def _graph(tree: Migrations, location: Location, files: Sequence[Path], cache: P
     if not sources:
         _refuse_overlooked(location)
     known = _recall(cache)
-    graph = Graph.of(sources, known, run, mask=_mask_of(tree))
+    graph = Graph.of(sources, known, run if runs else None, mask=_mask_of(tree))
     if cache is not None and graph.cache != known:
         _unwritten[cache] = json.dumps(graph.cache, separators=(",", ":"))
     graph.unread = _unread(location)
@@ -229,6 +240,10 @@ def find(tree: Migrations, cache: Path | None = None, directory: Callable[[str],
         f"{location.script} is not an Alembic environment: it has no env.py",
         next_step=f"correct `migrations` in the spec{relative}, or make one: alembic init {location.script}",
     )
+
+
+def _unknown(place: str) -> Path:
+    raise MigrationsError(f"only the project's interpreter knows where {place} is")
 
 
 def _mask_of(tree: Migrations) -> Callable[[str], str] | None:
@@ -415,10 +430,6 @@ def stated_sources(tree: Migrations) -> tuple[Mapping[Path, bytes], bool]:
     Raises:
         MigrationsError: there is no tree there, or only its interpreter knows where.
     """
-
-    def unknown(place: str) -> Path:
-        raise MigrationsError(f"only the project's interpreter knows where {place} is")
-
-    location = find(tree, directory=unknown)
+    location = find(tree, directory=_unknown)
     sources = {path: _read(path) for path in _files(location)}
     return sources, any(names_version_num(each) for each in (_read(location.env), *sources.values()))

@@ -8,8 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from provision import desired as desires
-from provision import runtimes
+from provision import desired as desires, runtimes
 from provision.alembic import Trees
 from provision.errors import ProvisionError, RefusedError, UnavailableError, UnknownRevisionError, as_word, command
 from provision.kinds import Inputs
@@ -198,11 +197,10 @@ def _seen(spec: Spec, look: Look, name: str, reason: str, load: Callable[[], obj
 
 
 def _load(trees: Trees, load: Callable[[], object]) -> None:
-    """Load what an apply needs; what is wrong with a tree is said where it is needed."""
+    """Load what an apply needs; whatever is wrong with a tree is said where it is needed, and nothing of it runs."""
     load()
-    for name in trees:
-        with suppress(ProvisionError):
-            trees[name]
+    with suppress(Exception):
+        trees.read()
 
 
 def _check_settings(before: Spec, spec: Spec, module: RuntimeModule, look: Look) -> None:

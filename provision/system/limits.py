@@ -95,7 +95,8 @@ def _answer(work: Callable[[], Any]) -> dict[str, Any]:
 def _restrict() -> None:
     import resource
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as for a program that runs in the background of a shell
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
     with suppress(ValueError, OSError):  # without /proc the time is the only limit

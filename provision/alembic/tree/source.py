@@ -86,9 +86,12 @@ def read_fields(source: bytes, path: Path) -> Fields:
         MigrationsError: the file has a syntax error, or states its id in a way that only running it would tell.
     """
     try:
-        module = ast.parse(source, str(path))
-    except (SyntaxError, ValueError) as error:
+        return _fields(ast.parse(source, str(path)), path)
+    except (SyntaxError, ValueError, RecursionError) as error:
         raise _syntax_error(error, path) from None
+
+
+def _fields(module: ast.Module, path: Path) -> Fields:
     assigned = _assignments(module)
     if "revision" not in assigned:
         sentence = f"{path}:1 states no `revision`, so it is not a revision file"
@@ -186,7 +189,7 @@ def _not_static(name: str, node: ast.expr, path: Path) -> NotStaticError:
     )
 
 
-def _syntax_error(error: SyntaxError | ValueError, path: Path) -> MigrationsError:
+def _syntax_error(error: SyntaxError | ValueError | RecursionError, path: Path) -> MigrationsError:
     line = (error.lineno or 1) if isinstance(error, SyntaxError) else 1
     text = (error.text or "").strip() if isinstance(error, SyntaxError) else ""
     reason = error.msg if isinstance(error, SyntaxError) else str(error)
