@@ -21,9 +21,15 @@ from provision.kinds import configuration
 from provision.model import Secret
 from provision.model.value import fields, is_dataclass
 from provision.observe.outside import World
+from provision.system import files
 from provision.version import __version__
 
 _SUPERUSER = "superuser"
+_READS_MORE = (
+    r"(?mi)^\s*\\(?:i|ir|include|include_relative|copy|lo_import)\b|^\s*\\!|^\s*\\\w+[^\n`]*`"
+    r"|\bfrom\s+(?:program\s+)?'/|\b(?:pg_read_file|pg_read_binary_file|pg_ls_dir|lo_import)\s*\("
+)
+"""What has a script read other files, or run programs: psql's commands, and the server's functions."""
 _UNSEEN = (
     r"(log|logging|track|ssl|tcp|unix_socket|autovacuum|vacuum|bgwriter|checkpoint|max_parallel|max_wal|min_wal"
     r"|wal_writer|enable|jit|geqo|effective|huge|cpu|parallel|authentication|debug)_.*"
@@ -141,6 +147,11 @@ def _scripts(world: World) -> dict[str, str]:
     server = world.spec.server
     if not server.initdb:
         return {}
+    if server.golden != "true":
+        for each in server.initdb:
+            if each.suffix == ".sql" and (found := re.search(_READS_MORE, files.read_text(each) or "")):
+                what = found.group().strip()
+                raise UnknownError(f"nothing tells what {each.name} reads with {what}; `server.golden: true` trusts it")
     digests = {f"initdb/{each.name}": keyed.of_file(each) or "" for each in server.initdb}
     order = " ".join([each.name for each in server.initdb])
     return {**digests, "scripts": order, "database": server.database, _SUPERUSER: server.user}

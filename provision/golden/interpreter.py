@@ -31,7 +31,6 @@ _HARMLESS = (
     *("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONFAULTHANDLER", "PYTHONBREAKPOINT", "PYTHONSTARTUP"),
     *("PYTHON_HISTORY", "PYTHON_COLORS", "PYTHONPYCACHEPREFIX"),
 )
-_LOCALES = ("LC_ALL", "LC_CTYPE", "LANG")
 
 
 def describe(tree: Migrations, root: Path) -> dict[str, str]:
@@ -51,9 +50,19 @@ def describe(tree: Migrations, root: Path) -> dict[str, str]:
     return {
         "python": config.get("version") or config.get("version_info") or f"{real.name} {_build(real)}",
         "packages": keyed.text(sorted(_packages(prefixes, root, is_alone=is_alone))),
-        "locale": next((value for each in _LOCALES if (value := environ().get(each))), ""),
+        "locale": _locale(environ()),
         **({"PYTHON* and TZ": keyed.text(given)} if given else {}),
     }
+
+
+def _locale(variables: Mapping[str, str]) -> str:
+    """Return the variables that say in which language code speaks, and how it writes numbers and dates.
+
+    >>> _locale({"LC_ALL": "C", "LC_TIME": "de_DE", "LANGUAGE": "de"}), _locale({"LANG": "C", "LC_TIME": "de_DE"})
+    ('LANGUAGE=de LC_ALL=C', 'LANG=C LC_TIME=de_DE')
+    """
+    names = ["LC_ALL"] if variables.get("LC_ALL") else ["LANG", *[each for each in variables if each.startswith("LC_")]]
+    return " ".join(sorted([f"{each}={variables[each]}" for each in (*names, "LANGUAGE") if variables.get(each)]))
 
 
 def _is_script(path: Path) -> bool:

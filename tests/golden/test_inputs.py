@@ -97,6 +97,25 @@ def test_a_tree_with_a_program_takes_part_where_the_spec_trusts_it(at: Embedded)
     assert "command" in tree(at).parts
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("\\i rest.sql", r"\i"),
+        ("  \\copy t FROM 'rows.csv'", r"\copy"),
+        ("\\set day `date`", r"\set day `"),
+        ("\\! touch x", r"\!"),
+        ("COPY t FROM '/srv/rows.csv'", "FROM '/"),
+        ("SELECT pg_read_file('/etc/hosts')", "pg_read_file("),
+    ],
+)
+def test_a_script_that_reads_more_than_itself_has_none(at: Embedded, line: str, what: str) -> None:
+    (at.directory / "more.sql").write_text(f"SELECT 1;\n{line}\n")
+    at.server(initdb=["more.sql"])
+    assert gathered(at) == f"nothing tells what more.sql reads with {what}; `server.golden: true` trusts it"
+    at.server(initdb=["more.sql"], golden=True)
+    assert not isinstance(gathered(at), str)
+
+
 def test_an_interpreter_that_is_a_script_is_not_known(at: Embedded) -> None:
     script = at.directory / "python"
     script.write_text('#!/bin/sh\nexec python3 "$@"\n')

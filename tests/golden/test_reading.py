@@ -27,6 +27,7 @@ sys.path.pop(0)
 sys.path.insert(0, os.getcwd())
 class Progress:
     own = [os.path.abspath("migrations") + "/"]
+    on_server = set()
 reading = Reading({{"tls": {{"PGSSLMODE": "prefer"}}, "env": {{"GIVEN": "by the spec"}}}}, Progress())
 reading.begin()
 try:
@@ -216,10 +217,24 @@ def test_one_that_is_read_besides_counts_by_its_name(watched: Watched, code: str
         ("import os; os.system('true')", ["os.system"]),
         ("import os\nif os.fork() == 0:\n    os._exit(0)", ["os.fork"]),
         ("import ctypes.util; ctypes.util.find_library('c')", []),
+        (
+            "import multiprocessing as m; p = m.get_context('spawn').Process(target=print); p.start(); p.join()",
+            ["multiprocessing.popen_spawn_posix"],
+        ),
     ],
 )
 def test_programs_that_run_are_noted(watched: Watched, code: str, programs: list[str]) -> None:
     assert watched(code)["programs"] == programs
+
+
+def test_a_link_to_code_elsewhere_is_not_installed_code(watched: Watched, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "linked.py").write_text("")
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "linked.py").symlink_to(tmp_path / "elsewhere" / "linked.py")
+    (tmp_path / "site-packages" / "copied.py").write_text("")
+    code = "import sys; sys.path.append('site-packages'); import linked, copied"
+    assert watched(code)["files"] == ["site-packages/linked.py"]
 
 
 def test_dotenv_reads_what_its_file_names(watched: Watched) -> None:

@@ -143,6 +143,8 @@ class Progress:
         """Released by each word that the parent sends after the request."""
         self.tables: list[str] = []
         """The version tables that env.py has kept so far in this run, with their schemas; the last is the current."""
+        self.on_server: set[str] = set()
+        """What statements had the server read: its files, or what a program prints."""
         self.own: list[str] = []
         """Directories whose files are the user's, wherever they are installed."""
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 COMMITS = re.compile(r"(?is)(^|;)\s*(commit|end|rollback|abort|prepare\s+transaction)\b\s*(;|$|work|transaction|and)")
 _ROLLBACK = re.compile(r"(?is)(^|;)\s*(rollback|abort)\b\s*(work|transaction)?\s*(and\s+(no\s+)?chain)?\s*;?\s*$")
 _CONCURRENTLY = re.compile(r"(?i)\bconcurrently\b")
+_READS_FILES = re.compile(
+    r"(?is)\bcopy\b[^;]*?\bfrom\s+(?:program\s+)?'|\b(pg_read_file|pg_read_binary_file|pg_ls_dir|lo_import)\s*\("
+)
 _READS = re.compile(r"(?is)\s*(?:select|set|show|savepoint|release|begin|explain|lock|fetch|declare|close|values)\b")
 _LEDGER = "provision"
 """The schema that is ours: it belongs to no model, and is never compared."""
@@ -304,6 +307,8 @@ def watch(progress: Progress) -> None:
             progress.is_undone = _ROLLBACK.search(statement) is not None
         if COMMITS.search(statement):
             progress.commits += 1
+        if found := _READS_FILES.search(statement):
+            progress.on_server.add(found.group(1) or "COPY FROM a file")
         if _CONCURRENTLY.search(statement) and _LIMIT in connection.info:
             cursor.execute("SET lock_timeout = 0")
 

@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _NOT_OF_A_TREE = ("/.", "/node_modules/")
 """Below the directories of a tree, this is none of its files."""
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "<")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_WORKERS = frozenset({"multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver"})
+"""Modules that start another interpreter, of which no audit event tells."""
 _HARMLESS = frozenset({"ldconfig", "ld", "gcc", "cc", "objdump", "uname"})
 """Programs that :mod:`ctypes.util` and :mod:`platform` run: they tell of the machine."""
 _STARTS = frozenset({"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"})
@@ -55,8 +58,20 @@ _ABOUT_THE_MACHINE = frozenset(
 
 
 def is_installed(path: str) -> bool:
-    """Tell whether a file belongs to an installed package."""
-    return any(f"{os.sep}{each}{os.sep}" in path for each in INSTALLED)
+    """Tell whether a file belongs to an installed package, and not to a link to one that is elsewhere."""
+    for each in INSTALLED:
+        before, found, rest = path.partition(f"{os.sep}{each}{os.sep}")
+        if found:
+            return not _is_link(before + found + rest.partition(os.sep)[0])
+    return False
+
+
+@cache
+def _is_link(path: str) -> bool:
+    try:
+        return bool(os.readlink(path))  # noqa: PTH115  # which is not watched
+    except OSError:
+        return False
 
 
 class Reading:
@@ -124,7 +139,7 @@ class Reading:
             "variables": sorted(self._variables),
             "all_variables": self._all_variables,
             "own_variables": sorted(self._own),
-            "programs": sorted(self._programs - _HARMLESS),
+            "programs": sorted(self._programs - _HARMLESS | self._progress.on_server | (_WORKERS & {*sys.modules})),
             "lost": self._lost,
         }
 
