@@ -11,8 +11,7 @@ from pathlib import PurePath, PurePosixPath
 from typing import Any, Final
 
 from provision.errors import ProvisionError, command
-from provision.kinds.configuration import content
-from provision.kinds.configuration import quote as quote_setting
+from provision.kinds.configuration import content, quote as quote_setting
 from provision.kinds.database import first as first_database
 from provision.model.value import fields, is_dataclass, replace
 from provision.spec.model import Ephemeral, Spec

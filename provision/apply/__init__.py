@@ -17,8 +17,7 @@ from provision.apply.trial import GOLDEN, Trial
 from provision.errors import ProvisionError
 from provision.model import File, Outcome, Plan, Progress, Result, Step
 from provision.observe import Survey, external, logins, outside
-from provision.system import files as filesystem
-from provision.system import lock, owned
+from provision.system import files as filesystem, lock, owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

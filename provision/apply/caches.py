@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from provision import desired as desires
-from provision import runtimes
+from provision import desired as desires, runtimes
 from provision.apply import schema_file
 from provision.errors import ProvisionError
 from provision.observe.outside import World
 from provision.runtimes.names import ADOPTED, ENGINE, SUPERUSER
 from provision.spec.model import Spec
 from provision.spec.parameters import MAJORS
-from provision.system import files as filesystem
-from provision.system import lock, owned
+from provision.system import files as filesystem, lock, owned
 
 GOOD = "cache/postgresql.conf"
 """The last configuration that the server was proved to run with, below the environment's directory."""

@@ -11,8 +11,7 @@ from provision.errors import ProvisionError, command
 from provision.kinds import configuration
 from provision.model import Effect, File, Plan
 from provision.model.effects import EngineCall, ReloadSettings, WriteFile
-from provision.system import files as filesystem
-from provision.system import owned
+from provision.system import files as filesystem, owned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,7 @@ from provision.backups import kept
 from provision.backups.kept import Backup
 from provision.backups.making import KIND, make_steps
 from provision.errors import ProvisionError, RefusedError, command
-from provision.kinds import database as databases
-from provision.kinds import migrations
+from provision.kinds import database as databases, migrations
 from provision.model import Endpoint, Outcome, Plan, Step
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import replace

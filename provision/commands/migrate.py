@@ -13,8 +13,7 @@ from provision import alembic
 from provision.commands.options import about_spec, help_without_verb, load_environment, subcommand, switches
 from provision.commands.specfile import split
 from provision.commands.table import Verbs
-from provision.errors import EXIT_DONE, EXIT_FAILED, RefusedError
-from provision.errors import command as written
+from provision.errors import EXIT_DONE, EXIT_FAILED, RefusedError, command as written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -350,8 +349,7 @@ def sql(console: Console, environment: Environment, tree: Tree, span: str) -> in
     FROM:TO needs no server. A revision that reads from the database cannot be rendered: it is named, with the reason,
     and the exit code is 1 then.
     """
-    from provision.report import migrations
-    from provision.report import sql as report
+    from provision.report import migrations, sql as report
 
     script = alembic.between(tree, span, server_unless_new(environment))
     console.show(lambda: {**migrations.of(tree, "migration-sql"), **report.document(script)}, report.lines(script))

@@ -99,8 +99,7 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
 
 
 def _say_what_comes(console: Console, seen: Survey, *, diff: bool) -> None:
-    from provision.report import plan as report
-    from provision.report import survey
+    from provision.report import plan as report, survey
 
     paint = console.paint(console.talk)
     console.say(survey.heading(seen, paint))
@@ -171,8 +170,7 @@ def _show_text(
     console: Console, environment: Environment, seen: Survey, *, diff: bool, sql: bool, asked: Sequence[str]
 ) -> None:
     """Show a plan; ``asked`` are the options that the next command needs too."""
-    from provision.report import plan as report
-    from provision.report import survey
+    from provision.report import plan as report, survey
 
     paint = console.paint(console.out)
     is_empty = seen.plan.is_empty and not seen.plan.unknown

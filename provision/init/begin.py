@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Iterable, Sequence
-from collections.abc import Mapping as Texts
+from collections.abc import Iterable, Mapping as Texts, Sequence
 from itertools import chain, count
 
 from provision.alembic.tree import bases

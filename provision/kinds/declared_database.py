@@ -26,8 +26,7 @@ from provision.kinds import (
 )
 from provision.kinds.database_privileges import CONNECT, TEMPORARY, Privileges
 from provision.kinds.database_removal import Removal
-from provision.kinds.pieces import Piece
-from provision.kinds.pieces import steps as steps_of
+from provision.kinds.pieces import Piece, steps as steps_of
 from provision.model import MAINTENANCE, UNKNOWN, Action, Address, Change, Effect, Plan, Stage, State, Step, changes
 from provision.model.effects import RunInTransaction, RunSql
 from provision.model.sql import identifier, literal

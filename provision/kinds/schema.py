@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 from provision.errors import RefusedError, command
 from provision.kinds import Before, Files, Inputs, Look, Scene, catalog, rights, role
-from provision.kinds.pieces import Piece
-from provision.kinds.pieces import steps as steps_of
+from provision.kinds.pieces import Piece, steps as steps_of
 from provision.model import UNKNOWN, Action, Address, Plan, Stage, State, Step, Unknown, changes
 from provision.model.effects import OWNER_OF_DATABASE, RunInTransaction
 from provision.model.sql import identifier, literal

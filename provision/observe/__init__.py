@@ -7,8 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from provision import desired as desires
-from provision import plan as planner
+from provision import desired as desires, plan as planner
 from provision.errors import MigrationsError, ProvisionError, RefusedError, SpecError, UnknownRevisionError
 from provision.model import MAINTENANCE, UNREAD, Begun, Desired, Endpoint, Observed, Plan, Status, Wishes
 from provision.model.value import dataclass, replace

@@ -6,8 +6,7 @@ https://www.postgresql.org/docs/current/sql-createdatabase.html
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from collections.abc import Mapping as MappingType
+from collections.abc import Callable, Mapping as MappingType
 from functools import partial
 from typing import Any, Final, NamedTuple
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as Sequence_
+from collections.abc import Callable, Iterator, Sequence as Sequence_
 from pathlib import Path
 from typing import Final
 

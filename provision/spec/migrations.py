@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from collections.abc import Sequence as Sequence_
+from collections.abc import Callable, Sequence as Sequence_
 from contextlib import suppress
 from functools import partial
 from pathlib import Path

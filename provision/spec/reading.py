@@ -20,8 +20,7 @@ from provision.spec.masking import ShownLines, is_public_key, is_secret_key, is_
 from provision.spec.yaml import Document, Mapping, Mark, Node, Scalar, Sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from collections.abc import Mapping as MappingType
+    from collections.abc import Callable, Iterable, Mapping as MappingType
 
     from provision.spec.model import Worktree
     from provision.spec.variables import Variables

@@ -5,8 +5,7 @@ Each problem is reported where it can be corrected, once both sections are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from collections.abc import Mapping as MappingType
+from collections.abc import Callable, Iterator, Mapping as MappingType
 
 from provision.model import MAINTENANCE
 from provision.model.value import dataclass

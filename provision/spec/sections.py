@@ -7,8 +7,7 @@ None is known and comes with a later version.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from collections.abc import Mapping as MappingType
+from collections.abc import Iterator, Mapping as MappingType
 from contextlib import suppress
 from functools import cache
 from pathlib import Path

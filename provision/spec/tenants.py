@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from collections.abc import Mapping as MappingType
+from collections.abc import Callable, Mapping as MappingType
 from typing import Any, Literal
 
 from provision.model.tenants import Tenants

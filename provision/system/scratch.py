@@ -12,8 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
-from provision.model import MAINTENANCE, Endpoint
-from provision.model import SCRATCH as PREFIX
+from provision.model import MAINTENANCE, SCRATCH as PREFIX, Endpoint
 from provision.model.sql import identifier, literal
 from provision.model.value import dataclass, replace
 from provision.system.database_copy import new_name

@@ -12,8 +12,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from provision import desired as desires
-from provision import observe
+from provision import desired as desires, observe
 from provision.apply.run import Run
 from provision.errors import ProvisionError, RefusedError, command
 from provision.model import CLONE, OWN_DATABASES, SNAPSHOT, Effect, Plan, Progress, Result, Step

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from provision.spec.parameters import MAJORS, canonical_name, catalogue, check, learn, normalise, shows
 

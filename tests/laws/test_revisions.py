@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from alembic.runtime.migration import HeadMaintainer, RevisionStep
-from alembic.script.revision import RangeNotAncestorError, RevisionMap
-from alembic.script.revision import Revision as AlembicRevision
-from hypothesis import given
-from hypothesis import strategies as st
+from alembic.script.revision import RangeNotAncestorError, Revision as AlembicRevision, RevisionMap
+from hypothesis import given, strategies as st
 from support.law import law
 
 from provision.alembic.tree.graph import Graph

@@ -6,10 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic.script.revision import Revision as AlembicRevision
-from alembic.script.revision import RevisionError, RevisionMap
-from hypothesis import given
-from hypothesis import strategies as st
+from alembic.script.revision import Revision as AlembicRevision, RevisionError, RevisionMap
+from hypothesis import given, strategies as st
 from support.law import law
 
 from provision.alembic.tree.graph import Graph

@@ -6,8 +6,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING
 
-from provision.alembic.trees import Tree
-from provision.alembic.trees import load as read
+from provision.alembic.trees import Tree, load as read
 from provision.alembic.verbs.laws import Law, try_laws
 from provision.spec.load import load
 

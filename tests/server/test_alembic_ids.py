@@ -11,8 +11,7 @@ from support.planning import migration
 
 from provision.alembic import state as tree_state
 from provision.alembic.tree.source import stated_id
-from provision.alembic.trees import check_trees as check
-from provision.alembic.trees import load
+from provision.alembic.trees import check_trees as check, load
 from provision.alembic.verbs.database import asking
 from provision.alembic.verbs.writing import revision
 from provision.errors import MigrationsError, SpecError, StepFailedError

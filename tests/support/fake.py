@@ -14,9 +14,7 @@ from functools import singledispatchmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision import desired as desires
-from provision import plan as planner
-from provision import runtimes
+from provision import desired as desires, plan as planner, runtimes
 from provision.errors import RefusedError
 from provision.kinds import Inputs, Look, configuration, pg_settings
 from provision.model import Proof

@@ -31,8 +31,7 @@ import yaml
 
 from provision.system.waiting import attempts
 from support.embedded import an_open_directory
-from support.ordinary_user import USER as OWNER
-from support.ordinary_user import as_ordinary_user
+from support.ordinary_user import USER as OWNER, as_ordinary_user
 from support.patroni_program import interpreter
 
 if TYPE_CHECKING:

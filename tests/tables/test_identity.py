@@ -15,8 +15,7 @@ from provision.errors import SpecError
 from provision.spec.identity import in_worktree
 from provision.spec.load import load, read
 from provision.spec.model import DataPath, Volume, Worktree
-from provision.system import files
-from provision.system import git as checkout
+from provision.system import files, git as checkout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

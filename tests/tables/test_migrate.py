@@ -21,8 +21,7 @@ from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.listing import entries, history
 from provision.alembic.tree.source import Revision
 from provision.alembic.tree.targets import move_down, move_up, rows_after_stamp
-from provision.alembic.trees import choose
-from provision.alembic.trees import load as load_tree
+from provision.alembic.trees import choose, load as load_tree
 from provision.alembic.verbs.moves import next_apply
 from provision.alembic.verbs.writing import advice, after_writing
 from provision.cli import verbs

@@ -46,8 +46,7 @@ from provision.model.effects import (
     WriteFile,
 )
 from provision.model.value import dataclass, field, replace
-from provision.report import documents, survey, words
-from provision.report import plan as text
+from provision.report import documents, plan as text, survey, words
 from provision.report.console import PLAIN
 
 HERE = Path(__file__).parent

@@ -8,8 +8,7 @@ from typing import Any
 import jinja2  # noqa: F401  # each rendering is a copy of this process, and finds it there
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from support.law import law
 
 from provision.cli import run

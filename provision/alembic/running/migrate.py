@@ -12,8 +12,7 @@ from contextlib import closing, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from provision.alembic.running import errors as alembic_errors
-from provision.alembic.running import failover, leftovers, rights, waits
+from provision.alembic.running import errors as alembic_errors, failover, leftovers, rights, waits
 from provision.alembic.running.command import serve_program
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.ledger import Ledger

@@ -163,8 +163,7 @@ def examine(spec: Spec, files: Mapping[str, File], look: Look) -> DockerSite:
 
 def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
     """Render the compose file, with the fingerprint of what it creates, and the server's configuration."""
-    from provision.rendering import render_template
-    from provision.rendering import values as common
+    from provision.rendering import render_template, values as common
     from provision.runtimes.docker import compose, data_location, golden_image, scripts, spec_label
 
     data = spec.server.data
