@@ -13,6 +13,8 @@ import pytest
 from support import program
 
 from provision.alembic.tree.checking import Since, check
+from provision.alembic.tree.source import read_fields
+from provision.errors import MigrationsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -269,3 +271,8 @@ def test_a_tree_whose_place_only_the_interpreter_knows_is_not_checked(project: P
     spec.write_text(SPEC.replace("TARGET", "head").replace("location: migrations", "location: 'package:migrations'"))
     done = run(project, "spec.yml", code=0)
     assert "not checked: only the project's interpreter knows where package:migrations is" in done.out
+
+
+def test_an_expression_that_is_nested_too_deep_is_an_error_of_its_file() -> None:
+    with pytest.raises(MigrationsError, match=r"a.py:1 is not valid Python"):
+        read_fields(b"revision = 'a'" + b" + ''" * 100_000, Path("a.py"))
