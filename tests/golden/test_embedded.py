@@ -89,6 +89,16 @@ def test_without_a_golden(saved: Family) -> None:
     assert begun(made.run("plan", "--json").out) == ""
 
 
+def test_revisions_that_have_the_server_read_a_file_are_in_none(family: Family) -> None:
+    made = family.member(*TABLES)
+    revision = min((family.place / "migrations" / "versions").glob("*.py"))
+    reads = "op.execute(\"SELECT pg_read_file('PG_VERSION')\")"
+    revision.write_text(revision.read_text().replace("def upgrade():", f"def upgrade():\n    {reads}"))
+    said = made.run("apply", "--golden").all
+    assert "no golden is saved: nothing tells what pg_read_file does, which migrations/alembic runs" in said
+    assert [each["level"] for each in family.goldens()] == [0]
+
+
 def test_an_empty_server_and_a_longer_tree(saved: Family) -> None:
     made = saved.member(*TABLES, "refunds", "returns")
     ran = made.run("apply", "--json")
