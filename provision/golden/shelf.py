@@ -111,8 +111,5 @@ def _named(there: Sequence[Kept], name: str) -> Kept:
     if len(found) == 1:
         return found[0]
     what = "several goldens begin with" if found else "there is no golden"
-    raise UsageError(
-        f"{what} {name!r}",
-        evidence=[each.golden.key for each in found],
-        next_step="provision golden list",
-    )
+    keys = [each.golden.key for each in found]
+    raise UsageError(f"{what} {name!r}", evidence=keys, next_step="provision golden list")

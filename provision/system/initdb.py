@@ -64,8 +64,7 @@ def making(call: ServerCall, failed: str) -> Iterator[Path]:
     Raises:
         ProvisionError: it cannot be made, as ``failed`` says.
     """
-    for left in call.data.parent.glob(f".{call.data.name}.{MARK}*"):  # of a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    _remove_left(call.data)
     with explaining(failed, call.data), beside(call.data, MARK, spreads=call.record is None) as temporary:
         yield temporary
         if call.record is not None:
@@ -73,6 +72,13 @@ def making(call: ServerCall, failed: str) -> Iterator[Path]:
         if NO_SYNC not in call.argv:
             sync_filesystem(temporary)
     sync_directory(call.data.parent)
+    _remove_left(call.data)
+
+
+def _remove_left(data: Path) -> None:
+    """Remove what a run left that was killed; its initdb may still have written when that was tried first."""
+    for left in data.parent.glob(f".{data.name}.{MARK}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
