@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import sys
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def is_installed(path: str) -> bool:
     return False
 
 
-@cache
+@lru_cache(maxsize=MOST)
 def _is_link(path: str) -> bool:
     try:
         return bool(os.readlink(path))  # noqa: PTH115  # which is not watched
