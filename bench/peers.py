@@ -67,7 +67,7 @@ class Provision:
         data: str = "",
         golden: bool = False,
     ) -> None:
-        self.spec, self._golden = directory / "spec.yml", golden
+        self._spec, self._golden = directory / "spec.yml", golden
         self._parts: list[dict[str, float]] = []
         self._began_with: dict[str, str] | None = None
         self._names = [f"bench-{directory.name.lower()}"]
@@ -87,7 +87,7 @@ class Provision:
         """Save a golden where one is wanted; tell whether data begins as wanted."""
         if not self._golden:
             return True
-        self._run("apply", "--golden", self.spec)
+        self._run("apply", "--golden", self._spec)
         self.renew()
         self.apply()
         return self._began_with is not None
@@ -95,7 +95,7 @@ class Provision:
     def apply(self) -> None:
         """Apply the spec."""
         words = () if self._golden else ("--no-golden",)
-        done = json.loads(self._run("apply", "--json", *words, self.spec))
+        done = json.loads(self._run("apply", "--json", *words, self._spec))
         self._began_with = done.get("golden")
         parts: dict[str, float] = {}
         for step in done["steps"]:
@@ -113,7 +113,7 @@ class Provision:
 
     def renew(self) -> None:
         """Stop the environment, and declare another."""
-        self._run("stop", self.spec)
+        self._run("stop", self._spec)
         self._names.append(f"{self._names[0]}-{len(self._names)}")
         self._declare(self._names[-1])
 
@@ -121,7 +121,7 @@ class Provision:
         """Destroy every environment."""
         for name in self._names:
             self._declare(name)
-            self._run("destroy", "--data", "--yes", self.spec)
+            self._run("destroy", "--data", "--yes", self._spec)
 
     def forget(self) -> None:
         """Remove the golden that was saved, where it is still there; the last container made from it must have gone."""
@@ -130,7 +130,7 @@ class Provision:
             self._run("golden", "rm", self._began_with["key"])
 
     def _declare(self, name: str) -> None:
-        self.spec.write_text(f"name: {name}\n{self._declared}")
+        self._spec.write_text(f"name: {name}\n{self._declared}")
 
     def _run(self, *words: str | Path) -> str:
         return run(self._program, *words, **self._environment)
