@@ -112,7 +112,7 @@ class World:
     def not_running(self, *evidence: str) -> UnavailableError:
         """Return the error for a server that does not run: what was made before is started, anything else applied."""
         state = self.site.status.server
-        verb = "start" if state in _STARTABLE else "apply"
+        verb = "start" if state in _STARTABLE and not self.site.needs_apply else "apply"
         name = repr(self.spec.name)
         sentence = f"the environment {name} has no server" if state == "absent" else f"the server of {name} is {state}"
         return UnavailableError(sentence, evidence=evidence, next_step=command(verb))

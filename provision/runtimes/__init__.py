@@ -125,6 +125,11 @@ class Site(Protocol):
         return False
 
     @property
+    def needs_apply(self) -> bool:
+        """Whether a run was interrupted so that only ``apply`` may start the server."""
+        return False
+
+    @property
     def status(self) -> Status:
         """The server in a few words."""
 

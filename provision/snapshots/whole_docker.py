@@ -70,7 +70,7 @@ class DockerClusters(Clusters):
     def check(self) -> None:
         """Refuse data that is not where it is declared, or that something else uses."""
         site = self.site
-        if snapshots.interrupted(site) is not None:
+        if site.needs_apply:
             raise RefusedError("a restore of the whole cluster was interrupted", next_step=command("apply"))
         if site.container is None or site.current_place is None or site.current_place != site.declared_place:
             raise RefusedError(

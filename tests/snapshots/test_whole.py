@@ -268,6 +268,8 @@ def test_data_that_is_half_replaced_is_replaced_by_the_next_apply(
                     engine.client.remove_container(each["Id"], force=True, v=True)
         run.communicate(timeout=60)
         assert "was interrupted" in made.run("start", code=1).err
+        for words in (("psql",), ("snapshot", "list")):
+            assert "next: provision apply" in made.run(*words, code=69).err
         made.apply()
         made.settled()
         found = rows(made)

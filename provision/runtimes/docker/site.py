@@ -78,6 +78,11 @@ class DockerSite(Inspection):
         """What differs in a container that is kept as it is, and what it has without the spec's permission."""
         return (*super().remarks, *privileges.remarks(self))
 
+    @property
+    def needs_apply(self) -> bool:
+        """Whether a restore of the whole cluster was interrupted."""
+        return snapshots.interrupted(self) is not None
+
     # --- what kinds build on ---
 
     def ground(self, *, starting: bool) -> Ground:
@@ -195,7 +200,7 @@ class DockerSite(Inspection):
         """Start or thaw a container that exists and does not run."""
         if self.container is None or self.state == "running":
             return ()
-        if snapshots.interrupted(self) is not None:
+        if self.needs_apply:
             raise RefusedError("a restore of the whole cluster was interrupted", next_step=command("apply"))
         checks.check_port(self.creation, self.container, self.look)
         ownership.check_alone(self, as_it_is=True)
