@@ -108,11 +108,8 @@ PLANNING: Final = (
     diff_option,
     click.option("--sql", is_flag=True, help="Print the SQL that the migrations would run."),
     detailed_exitcode_option,
-    click.option(
-        "--golden/--no-golden",
-        default=None,
-        help="Save what was made as a golden, which new data can begin with; or use none (docs/golden.md).",
-    ),
+    click.option("--golden", is_flag=True, help="Save what was made as a golden, which new data can begin with."),
+    click.option("--no-golden", is_flag=True, help="Begin new data with no golden (docs/golden.md)."),
     click.option(
         "--runtime",
         type=click.Choice(["docker", "embedded", "external"]),
@@ -133,7 +130,15 @@ PLANNING: Final = (
     ),
     *TENANTS,
 )
-"""The options that plan and apply share."""
+"""The options that plan and apply share, as :func:`planning` takes them."""
+
+
+def planning(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a plan with one for goldens: None where neither was given."""
+    golden, without = options.pop("golden"), options.pop("no_golden")
+    if golden and without:
+        raise click.UsageError("--golden and --no-golden exclude each other")
+    return {**options, "golden": golden or (False if without else None)}
 
 
 def spec_argument(function: F) -> F:

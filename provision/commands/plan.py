@@ -38,6 +38,7 @@ def plan(console: Console, /, spec: Path | None, **options: Any) -> int:
 
     Nothing is changed: the server is asked in read-only transactions, and the engine with GET requests only.
     """
+    options = given.planning(options)
     return _show(console, given.load_environment(console, spec), **options)
 
 
@@ -76,6 +77,7 @@ def apply(console: Console, /, spec: Path | None, *, check: bool, lock_timeout: 
     Only what differs is done, with the least disruption that gets there; data is removed only with --data. Afterwards
     the server is looked at once more. Where nothing differs, nothing is touched.
     """
+    options = given.planning(options)
     if check and options["adopt"]:
         raise click.UsageError("--adopt goes without --check: it notes that the environment belongs here")
     adopt = options.pop("adopt")

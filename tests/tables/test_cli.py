@@ -103,6 +103,8 @@ def provision(project: Path, *words: str) -> Ran:
             "-m '…' says nothing: it becomes the file's name, which needs a letter or a digit\n",
         ),
         ("migrate merge -m ...", 64, "-m '...' says nothing"),
+        ("apply --golden --no-golden specs/dev.yml", 64, "--golden and --no-golden exclude each other"),
+        ("plan --no-golden --golden specs/dev.yml", 64, "--golden and --no-golden exclude each other"),
         ("apply --dry-run", 64, "did you mean `--check`?\nnext: provision apply --check\n"),
         ("migrate upgrade --dry-run", 64, "`sql` prints what would be run\nnext: provision migrate sql\n"),
         ("stop --dry-run", 64, "there is no option `--dry-run` here\nnext: provision stop --help\n"),
