@@ -86,7 +86,7 @@ class Environment(Declared):
         self,
         runtime: str | None,
         *,
-        load: Callable[[], object] | None = None,
+        load: Callable[[str], object] | None = None,
         allow_downgrade: bool = False,
         tenants: Sequence[str] = (),
         without: Sequence[str] = (),
@@ -733,12 +733,15 @@ class Environment(Declared):
         return before.explained(self.spec)
 
 
-def _load_apply() -> None:
+def _load_apply(runtime: str) -> None:
     """Import what makes new data."""
-    from provision.apply import run
-    from provision.golden import use
+    from provision import golden
+    from provision.apply import run  # noqa: F401
+    from provision.golden import use  # noqa: F401
 
-    del run, use
+    if runtime == "docker":
+        from provision.system import engine_calls  # noqa: F401
+    golden.load(runtime)
 
 
 def _offered(seen: Survey) -> Survey:

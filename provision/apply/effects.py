@@ -87,7 +87,7 @@ class Performer:
                     tree = self._declared(effect.name)
                     if not tree.command:
                         _, location = self._place(effect.name)
-                        self._children[effect.name] = alembic.Child.start(tree, location.cwd)
+                        self._children[effect.name] = alembic.Child.start(tree, location.cwd, ahead=location.versions)
 
     def begin(self, step: Step) -> None:
         """Before a step that starts the server, keep other runs off its data.

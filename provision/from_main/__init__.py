@@ -144,7 +144,7 @@ def _start(run: Run, spec: Spec, source: World, *, is_dumped: bool) -> None:
     """Do what a first apply does outside the server, up to one that runs."""
     wishes = Wishes(golden=False)
     for _ in range(_MOST_ROUNDS):
-        seen = observe.survey(spec, wishes=wishes, load=lambda: None)
+        seen = observe.survey(spec, wishes=wishes, load=lambda _: None)
         if seen.endpoint is not None:
             return
         inside = {each.KIND for each in table.inside(spec, seen.runtime)} - {server.KIND, settings.KIND}

@@ -82,7 +82,7 @@ def survey(
     refusing: bool = True,
     wishes: Wishes = _AS_DECLARED,
     new: bool = False,
-    load: Callable[[], object] | None = None,
+    load: Callable[[str], object] | None = None,
 ) -> Survey:
     """Look at everything, and plan; without ``refusing``, the survey has the refusal in place of a plan.
 
@@ -125,7 +125,7 @@ def _survey(
     refusing: bool,
     wishes: Wishes,
     new: bool,
-    load: Callable[[], object] | None,
+    load: Callable[[str], object] | None,
 ) -> Survey:
     seen = world(spec, runtime=runtime, moving=True, load=load)
     # Only the version comes from the world: where the data is now is the runtime's business.

@@ -145,7 +145,7 @@ def is_made(spec: Spec) -> bool:
 
 
 def world(
-    spec: Spec, *, runtime: str | None = None, moving: bool = False, load: Callable[[], object] | None = None
+    spec: Spec, *, runtime: str | None = None, moving: bool = False, load: Callable[[str], object] | None = None
 ) -> World:
     """Read everything that can be known without a connection to the server.
 
@@ -171,7 +171,7 @@ def world(
         raise
 
 
-def _seen(spec: Spec, look: Look, name: str, reason: str, load: Callable[[], object] | None) -> World:
+def _seen(spec: Spec, look: Look, name: str, reason: str, load: Callable[[str], object] | None) -> World:
     module = runtimes.load(name)
     located = module.located(spec, look)
     _check_settings(spec, located, module, look)
@@ -189,17 +189,21 @@ def _seen(spec: Spec, look: Look, name: str, reason: str, load: Callable[[], obj
     if is_trusted:
         rendered = {each: files.read_text(spec.home / path) or "" for each, (path, _) in module.FILES.items()}
         inputs = replace(inputs, rendered=rendered, memo=owned.text(spec.home / desires.MEMO))
-    written = desires.files(spec, inputs, partial(limited, meanwhile=partial(_load, trees, load)) if load else limited)
+    written = desires.files(
+        spec, inputs, partial(limited, meanwhile=partial(_load, trees, name, look, load)) if load else limited
+    )
     if load and name == "docker" and look.address.socket_path is None and not files.exists(spec.home / COMPOSE):
         load_soon()  # not earlier: rendering forks, and a copy of this process would wait for the thread for ever
     site = module.examine(spec, written, look)
     return World(spec, name, reason, look, inputs, trees, written, site)
 
 
-def _load(trees: Trees, load: Callable[[], object]) -> None:
+def _load(trees: Trees, name: str, look: Look, load: Callable[[str], object]) -> None:
     """Load what an apply needs; whatever is wrong with a tree is said where it is needed, and nothing of it runs."""
-    load()
+    load(name)
     with suppress(Exception):
+        if name == "docker":
+            docker.prepare(look)
         trees.read()
 
 

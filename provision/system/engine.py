@@ -18,7 +18,7 @@ from provision.errors import StepFailedError, UnavailableError
 from provision.system.engine_address import PODMAN, EngineAddress, reaching
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from docker import APIClient
@@ -244,8 +244,18 @@ def load_soon() -> None:
     Thread(target=import_module, args=("docker",), daemon=True).start()
 
 
-def ask(path: str, target: str, timeout: float, posted: str | None = None, method: str = "") -> tuple[int, str, bytes]:
+def ask(
+    path: str,
+    target: str,
+    timeout: float,
+    posted: str | None = None,
+    method: str = "",
+    *,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> tuple[int, str, bytes]:
     """Return the status, the head and the body of an answer. By itself it is a GET, and with a body a POST.
+
+    This process does ``meanwhile`` until the engine answers.
 
     Raises:
         OSError: nothing listens there, there was no answer in time, or it broke off.
@@ -254,6 +264,7 @@ def ask(path: str, target: str, timeout: float, posted: str | None = None, metho
         connection.settimeout(timeout)
         connection.connect(path)
         connection.sendall(_request(method or ("GET" if posted is None else "POST"), target, posted))
+        meanwhile()
         chunks = []
         while chunk := connection.recv(1 << 16):
             chunks.append(chunk)

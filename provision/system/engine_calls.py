@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import tarfile
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from urllib.parse import quote, urlencode
 from provision.errors import ProvisionError, StepFailedError, as_word, command, translated
 from provision.runtimes.docker import mounts
 from provision.runtimes.names import ENVIRONMENT
-from provision.system import engine, files, register
+from provision.system import engine, files, libpq, register
 from provision.system.engine_address import EngineAddress, reaching
 from provision.system.engine_client import CALL_TIMEOUT, connect
 from provision.system.waiting import attempts
@@ -116,14 +115,22 @@ class Engine:
                 raise
 
     def _ask(
-        self, path: str, body: Mapping[str, Any] | None = None, *, method: str = "POST", done: Sequence[int] = _DONE
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        method: str = "POST",
+        done: Sequence[int] = _DONE,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Any:
         """Return the answer to a call without the SDK; None where it has another status, or needs the SDK."""
         if self._client is not None or self.address.socket_path is None:
             return None
         text = None if body is None else json.dumps(body)
         try:
-            status, _, answer = engine.ask(self.address.socket_path, path, CALL_TIMEOUT, text, method)
+            status, _, answer = engine.ask(
+                self.address.socket_path, path, CALL_TIMEOUT, text, method, meanwhile=meanwhile
+            )
         except (FileNotFoundError, PermissionError, ConnectionRefusedError):
             return None  # nothing was asked
         return json.loads(answer.strip() or "{}") if status in done else None
@@ -295,7 +302,7 @@ class Engine:
         self.made.append(made["Id"])
 
     def _start_container(self, name: str, _body: Mapping[str, Any]) -> None:
-        if self._ask(f"/containers/{quote(name)}/start") is None:
+        if self._ask(f"/containers/{quote(name)}/start", meanwhile=libpq.load) is None:
             self.client.start(name)
 
     def _update_container(self, name: str, body: Mapping[str, Any]) -> None:
@@ -346,6 +353,8 @@ class Engine:
 
         The content may be that of a file of this machine, which can be large; it stays executable where it is.
         """
+        import tarfile
+
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as archive:
             with tarfile.open(fileobj=archive, mode="w") as tar:
                 for path, (content, mode) in body["files"].items():

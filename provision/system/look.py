@@ -77,6 +77,11 @@ class Look:
         """The engine, which can only be asked."""
         return EngineReader(self.address)
 
+    @cached_property
+    def engine_info(self) -> Mapping[str, Any]:
+        """What the engine says of itself, which it takes 10 ms to collect."""
+        return self.engine("/info") or {}
+
     @property
     def engine_name(self) -> str:
         """The engine in words."""

@@ -97,11 +97,11 @@ def keep(entry: Entry) -> None:
 
 def _prune() -> None:
     """Remove what is left of environments that are gone; for a day, a server may still run."""
-    for entry in entries():
-        file = _file(entry.home)
+    for file in _files():
         with suppress(OSError):
-            is_old = time.time() - file.stat().st_mtime > _DAY
-            if is_old and not any(os.path.lexists(each) for each in (entry.home, entry.data or entry.home)):
+            is_old = time.time() - file.stat().st_mtime > _DAY  # asked first: reading hundreds takes 0.1 s
+            entry = _read(file) if is_old else None
+            if entry and not any(os.path.lexists(each) for each in (entry.home, entry.data or entry.home)):
                 file.unlink()
 
 
@@ -113,14 +113,20 @@ def forget(home: Path) -> None:
 
 def entries() -> Iterator[Entry]:
     """Yield the entries that this user has written on this machine."""
-    found_files: list[Path] = []
+    return filter(None, map(_read, _files()))
+
+
+def _files() -> list[Path]:
     with suppress(OSError):  # another user's, where a program runs as one and keeps the variables of the other
-        found_files = sorted(_place().glob("*.json"))
-    for file in found_files:
-        try:
-            home, spec, runtime, data, user, trees, where = json.loads(owned.text(file) or "")
-            found = Entry(home, spec, runtime, data, user, tuple(Tree(*each) for each in trees), where)
-        except (ProvisionError, ValueError, TypeError):  # of another version, or not ours to read
-            continue
-        if is_here(found.machine):
-            yield found
+        return sorted(_place().glob("*.json"))
+    return []
+
+
+def _read(file: Path) -> Entry | None:
+    """Return an entry; None where it is of another machine or version, or not ours to read."""
+    try:
+        home, spec, runtime, data, user, trees, where = json.loads(owned.text(file) or "")
+        found = Entry(home, spec, runtime, data, user, tuple(Tree(*each) for each in trees), where)
+    except (ProvisionError, ValueError, TypeError):
+        return None
+    return found if is_here(found.machine) else None

@@ -12,6 +12,7 @@ import signal
 from dataclasses import replace
 from functools import singledispatchmethod
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from provision import desired as desires, plan as planner, runtimes
@@ -118,6 +119,8 @@ class World:
     engine_name, machine = "an engine", Machine()
     began = 0.0
 
+    engine_info: Mapping[str, Any] = MappingProxyType({})
+
     def __init__(self, templates: Mapping[str, str], *, local: bool = True, podman: bool = False) -> None:
         url = "unix:///run/user/1000/docker.sock" if local else "tcp://engine.example:2375"
         self.address = EngineAddress(url, "", is_named=False)
@@ -135,8 +138,6 @@ class World:
     # --- what a runtime may look at ---
 
     def engine(self, path: str, **_parameters: str | int) -> Any:
-        if path == "/info":
-            return {}
         kind, name = path.strip("/").split("/", 1)
         if kind == "images":
             name = name.removesuffix("/json")

@@ -7,9 +7,11 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from alembic.script import Script, ScriptDirectory
 
+from provision.alembic.child import code_cache
 from provision.alembic.child.channel import Channel, Progress, describe
-from provision.alembic.child.code_cache import keep_code
+from provision.alembic.child.code_cache import keep_code, read_ahead
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +21,8 @@ _REVISION = "revision = '{0}'\ndown_revision = {1}\nseen = []\n\n\ndef upgrade()
 
 def _load(directory: Path) -> dict[str, Any]:
     """Return the modules of a tree, as they are loaded for one database."""
-    from alembic.script import ScriptDirectory
-
     script = ScriptDirectory(directory)
-    keep_code(script)
+    keep_code(script, more=True)
     return {each.revision: each.module for each in script.walk_revisions()}
 
 
@@ -74,3 +74,56 @@ def test_a_file_that_fails_for_a_later_database_is_said_to_fail_while_it_is_load
         _load(tmp_path)
     found = describe(caught.value, progress)
     assert (found["stage"], found["place"]) == ("load", f"{tmp_path / 'versions' / 'a.py'}:2")
+
+
+def test_what_is_read_ahead_runs_when_it_is_loaded_and_makes_the_modules_that_alembic_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    _write(tmp_path, "a", None, "first")
+    _write(tmp_path, "b", "a", "second")
+    (versions / "b.py").write_text("import os\nos.environ['RAN'] = '1'\n" + (versions / "b.py").read_text())
+    (versions / "notes.txt").write_text("no revision")
+    plain = {each.revision: each.module for each in ScriptDirectory(tmp_path).walk_revisions()}
+    monkeypatch.setenv("RAN", "0")
+    read_ahead([str(versions)], lambda: False)
+    assert os.environ["RAN"] == "0"
+    monkeypatch.setattr(Script, "_from_path", None, raising=False)  # Alembic's own way, which is not gone
+    monkeypatch.setattr(Script, "_from_filename", None, raising=False)
+    found = _load(tmp_path)
+    assert os.environ["RAN"] == "1"
+    assert [_shape(each) for each in found.values()] == [_shape(each) for each in plain.values()]
+
+
+@pytest.mark.parametrize(
+    "text", ["def", "revision = '\\d'\n", "down_revision = None\n"], ids=["broken", "warned of", "without an id"]
+)
+def test_files_that_alembic_has_something_to_say_of_are_left_to_it(tmp_path: Path, text: str) -> None:
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    _write(tmp_path, "a", None, "first")
+    (versions / "b.py").write_text(text)
+    read_ahead([str(versions)], lambda: False)
+    assert (str(versions),) not in code_cache._known
+
+
+def test_reading_ahead_ends_when_the_request_is_there(tmp_path: Path) -> None:
+    (tmp_path / "versions").mkdir()
+    _write(tmp_path, "a", None, "first")
+    _write(tmp_path, "b", "a", "first")
+    answers = iter([False, True])
+    read_ahead([str(tmp_path / "versions")], lambda: next(answers))
+    assert (str(tmp_path / "versions"),) not in code_cache._known
+    assert sorted(_load(tmp_path)) == ["a", "b"]
+
+
+def _shape(module: Any) -> tuple[Any, ...]:
+    return (
+        module.__name__,
+        module.__file__,
+        module.__doc__,
+        module.revision,
+        module.down_revision,
+        type(module.__loader__),
+    )

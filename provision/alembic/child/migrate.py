@@ -34,8 +34,7 @@ def serve(config: Any, request: Migrate, progress: Progress) -> None:
         watch(progress)
         Committed(progress).listen()
         move_by_text()
-    if request["more"]:
-        keep_code(script)
+    keep_code(script, more=request["more"])
     rehearsal = request["rehearsal"]
     if rehearsal and rehearsal["trace"]:
         Trace(script, progress).listen()

@@ -6,11 +6,13 @@ import contextlib
 import gc
 import json
 import os
+import select
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .channel import Channel, Progress, describe, first_line
+from .code_cache import read_ahead
 from .config import add_import_root, first_driver, make_config, parser, script_directory, set_environment, uses_flask
 from .connection import clean_sessions, set_sessions
 from .kept import as_before, listen_to_parent, memory, settle
@@ -41,6 +43,9 @@ def main() -> int:
         channel.say({"event": "ready"})
         gc.freeze()  # what is imported stays, so that no collection has to look through it
         gc.enable()
+        directories, sys.argv[1:] = sys.argv[1:], []
+        if directories:
+            read_ahead(directories, _is_asked)
         line = sys.stdin.readline()
         if not line:
             return 0
@@ -61,6 +66,11 @@ def main() -> int:
         return 1
     channel.say({"event": "finished", "memory": memory()})
     return 0
+
+
+def _is_asked() -> bool:
+    """Tell whether the first request is there; nothing of it has been read yet."""
+    return bool(select.select([0], [], [], 0)[0])
 
 
 def _serve(request: Request, progress: Progress) -> None:

@@ -27,7 +27,7 @@ from provision.system.postgres import through_pooler
 from provision.system.variables import without
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from provision.alembic.child.protocol import Event, Finished, Manner, Request
     from provision.spec.model import Migrations
@@ -95,8 +95,10 @@ class Child:
         return self._process.pid
 
     @classmethod
-    def start(cls, tree: Migrations, cwd: Path, name: str = CHILD_NAME) -> Self:
+    def start(cls, tree: Migrations, cwd: Path, name: str = CHILD_NAME, ahead: Sequence[Path] = ()) -> Self:
         """Start the child with the interpreter of the tree, in its directory; it needs no server yet.
+
+        While it waits for its request, it reads the revision files of the directories ``ahead``.
 
         Raises:
             StepFailedError: the interpreter cannot be run.
@@ -106,7 +108,7 @@ class Child:
         log = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
         try:
             process = processes.start(
-                (python, str(PROGRAM)),
+                (python, str(PROGRAM), *map(str, ahead)),
                 stdin=processes.PIPE,
                 stdout=processes.PIPE,
                 stderr=log,

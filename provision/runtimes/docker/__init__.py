@@ -161,6 +161,14 @@ def examine(spec: Spec, files: Mapping[str, File], look: Look) -> DockerSite:
     return site.examine(spec, files, look)
 
 
+def prepare(look: Look) -> None:
+    """Load what :func:`examine` needs, and ask early what a near engine is slow to answer."""
+    from provision.runtimes.docker import site  # noqa: F401
+
+    if look.address.socket_path is not None:
+        _ = look.engine_info
+
+
 def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
     """Render the compose file, with the fingerprint of what it creates, and the server's configuration."""
     from provision.rendering import render_template, values as common

@@ -44,7 +44,7 @@ def mapped_root(container: Mapping[str, Any] | None, look: Look) -> tuple[int, i
     A container that has run tells by its own paths; else the engine is asked.
     """
     own = str((container or {}).get("ResolvConfPath") or "")
-    found = re.search(_MAPPED, own or str((look.engine("/info") or {}).get("DockerRootDir")))
+    found = re.search(_MAPPED, own or str(look.engine_info.get("DockerRootDir")))
     return (int(found[1]), int(found[2])) if found else None
 
 
