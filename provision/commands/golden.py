@@ -38,7 +38,8 @@ def list_(console: Console) -> int:
     """List the goldens, those that were used last first."""
     from provision.golden import shelf
 
-    return _show(console, shelf.kept(console.environ), "no goldens")
+    found = shelf.kept(console.environ)
+    return _show(console, found.goldens, "no goldens", silence=found.silence)
 
 
 @subcommand(
@@ -104,15 +105,17 @@ def import_(console: Console, file: Path, *, sha256: str) -> int:
 
 def _removed(console: Console, found: Removal) -> int:
     if found.error is None or (found.gone and not console.json):
-        _show(console, found.gone, "no goldens", done="removed ")
+        _show(console, found.gone, "no goldens", done="removed ", silence=found.silence)
     if found.error is not None:
         raise found.error
     return EXIT_DONE
 
 
-def _show(console: Console, found: Sequence[Kept], nothing: str, *, done: str = "") -> int:
+def _show(console: Console, found: Sequence[Kept], nothing: str, *, done: str = "", silence: str = "") -> int:
     from provision.report import golden as report
 
     lines = [f"{done}{line}" for line in report.lines(found, console.paint(console.out))]
     console.show(lambda: report.document(found), lines, recap="" if found else nothing)
+    if silence:
+        console.complain(f"note: those of Docker are not known: {silence}")
     return EXIT_DONE

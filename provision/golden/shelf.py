@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +15,6 @@ _PORTABLE = "docker"
 _LEAST = 4
 
 
-class Removal(NamedTuple):
-    """The goldens that were removed, and why others stay."""
-
-    gone: tuple[Kept, ...]
-    error: ProvisionError | None
-
-
 class Kept(NamedTuple):
     """One golden, and the runtime that has it."""
 
@@ -29,11 +22,30 @@ class Kept(NamedTuple):
     golden: Golden
 
 
-def kept(environ: Mapping[str, str]) -> tuple[Kept, ...]:
-    """Return all goldens, those that were used last first; where no engine answers, there are none of Docker."""
-    look = Look(environ)
-    found = [Kept(runtime, golden) for runtime, goldens in _all() for golden in _of(goldens, look)]
-    return tuple(sorted(found, key=lambda each: -each.golden.used))
+class Shelf(NamedTuple):
+    """All goldens, those that were used last first, and why those of Docker are not known, where no engine answers."""
+
+    goldens: tuple[Kept, ...]
+    silence: str
+
+
+class Removal(NamedTuple):
+    """The goldens that were removed, why others stay, and why those of Docker were not looked for."""
+
+    gone: tuple[Kept, ...]
+    error: ProvisionError | None
+    silence: str = ""
+
+
+def kept(environ: Mapping[str, str]) -> Shelf:
+    """Return all goldens."""
+    look, found, silence = Look(environ), [], ""
+    for runtime in RUNTIMES:
+        try:
+            found += [Kept(runtime, golden) for golden in _module(runtime).store(look).dated()]
+        except UnavailableError as error:
+            silence = error.sentence
+    return Shelf(tuple(sorted(found, key=lambda each: -each.golden.used)), silence)
 
 
 def remove(environ: Mapping[str, str], names: Sequence[str]) -> Removal:
@@ -56,7 +68,8 @@ def remove(environ: Mapping[str, str], names: Sequence[str]) -> Removal:
 
 def prune(environ: Mapping[str, str]) -> Removal:
     """Remove all goldens."""
-    return remove(environ, [each.golden.key for each in kept(environ)])
+    there = kept(environ)
+    return remove(environ, [each.golden.key for each in there.goldens])._replace(silence=there.silence)
 
 
 def export(environ: Mapping[str, str], name: str, file: Path) -> Kept:
@@ -85,18 +98,6 @@ def take(environ: Mapping[str, str], file: Path, sha256: str) -> Kept:
     return Kept(_PORTABLE, _module(_PORTABLE).take(Look(environ), file, sha256))
 
 
-def _all() -> Iterator[tuple[str, Goldens]]:
-    for runtime in RUNTIMES:
-        yield runtime, _module(runtime)
-
-
-def _of(goldens: Goldens, look: Look) -> tuple[Golden, ...]:
-    try:
-        return goldens.store(look).dated()
-    except UnavailableError:
-        return ()
-
-
 def _module(runtime: str) -> Goldens:
     found = load(runtime)
     if found is None:
@@ -104,12 +105,12 @@ def _module(runtime: str) -> Goldens:
     return found
 
 
-def _named(there: Sequence[Kept], name: str) -> Kept:
+def _named(there: Shelf, name: str) -> Kept:
     if len(name) < _LEAST:
         raise UsageError(f"{name!r} is too short: write {_LEAST} digits of the key", next_step="provision golden list")
-    found = [each for each in there if each.golden.key.startswith(name)]
+    found = [each for each in there.goldens if each.golden.key.startswith(name)]
     if len(found) == 1:
         return found[0]
     what = "several goldens begin with" if found else "there is no golden"
-    keys = [each.golden.key for each in found]
+    keys = [each.golden.key for each in found] or list(filter(None, [there.silence]))
     raise UsageError(f"{what} {name!r}", evidence=keys, next_step="provision golden list")
