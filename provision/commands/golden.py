@@ -56,12 +56,25 @@ def rm(console: Console, keys: tuple[str, ...]) -> int:
     return _removed(console, shelf.remove(console.environ, keys))
 
 
-@subcommand("prune", "provision golden prune", argument=None, group=command)
-def prune(console: Console) -> int:
-    """Remove all goldens. The next apply from nothing takes as long as the first one did."""
+@subcommand(
+    "prune",
+    "provision golden prune",
+    click.option("--all", "every", is_flag=True, help="Also those that other users have made in the engine."),
+    argument=None,
+    group=command,
+)
+def prune(console: Console, *, every: bool) -> int:
+    """Remove all goldens that you have made, those of all your projects, on this machine and in the engine.
+
+    The next apply from nothing takes as long as the first one did.
+    """
     from provision.golden import shelf
 
-    return _removed(console, shelf.prune(console.environ))
+    found = shelf.prune(console.environ, every=every)
+    code = _removed(console, found)
+    if found.others:
+        console.complain(f"note: {found.others} of other users in the engine stay; `--all` removes them too")
+    return code
 
 
 @subcommand(
@@ -105,7 +118,7 @@ def import_(console: Console, file: Path, *, sha256: str) -> int:
 
 def _removed(console: Console, found: Removal) -> int:
     if found.error is None or (found.gone and not console.json):
-        _show(console, found.gone, "no goldens", done="removed ", silence=found.silence)
+        _show(console, found.gone, "no goldens of yours", done="removed ", silence=found.silence)
     if found.error is not None:
         raise found.error
     return EXIT_DONE

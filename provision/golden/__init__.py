@@ -26,8 +26,8 @@ class Store(Protocol):
     def candidates(self) -> tuple[Golden, ...]:
         """Return the goldens that are complete, the one that was used last first."""
 
-    def dated(self) -> tuple[Golden, ...]:
-        """Return the same, each with the time of its last use, which takes longer to find out."""
+    def dated(self, *, mine: bool = False) -> tuple[Golden, ...]:
+        """Return the same, or only those of this user, each with the time of its last use, which takes longer."""
 
     def remove(self, key: str) -> None:
         """Remove a golden; one that is not there is fine."""

@@ -30,19 +30,23 @@ class Shelf(NamedTuple):
 
 
 class Removal(NamedTuple):
-    """The goldens that were removed, why others stay, and why those of Docker were not looked for."""
+    """The goldens that were removed, why others stay, and why those of Docker were not looked for.
+
+    ``others`` is how many stay because another user made them.
+    """
 
     gone: tuple[Kept, ...]
     error: ProvisionError | None
     silence: str = ""
+    others: int = 0
 
 
-def kept(environ: Mapping[str, str]) -> Shelf:
-    """Return all goldens."""
+def kept(environ: Mapping[str, str], *, mine: bool = False) -> Shelf:
+    """Return all goldens, or only those that this user has made."""
     look, found, silence = Look(environ), [], ""
     for runtime in RUNTIMES:
         try:
-            found += [Kept(runtime, golden) for golden in _module(runtime).store(look).dated()]
+            found += [Kept(runtime, golden) for golden in _module(runtime).store(look).dated(mine=mine)]
         except UnavailableError as error:
             silence = error.sentence
     return Shelf(tuple(sorted(found, key=lambda each: -each.golden.used)), silence)
@@ -66,10 +70,12 @@ def remove(environ: Mapping[str, str], names: Sequence[str]) -> Removal:
     return Removal(tuple(gone), refused)
 
 
-def prune(environ: Mapping[str, str]) -> Removal:
-    """Remove all goldens."""
+def prune(environ: Mapping[str, str], *, every: bool) -> Removal:
+    """Remove the goldens that this user has made; with ``every`` also what others have put into the engine."""
     there = kept(environ)
-    return remove(environ, [each.golden.key for each in there.goldens])._replace(silence=there.silence)
+    chosen = there.goldens if every else kept(environ, mine=True).goldens
+    removed = remove(environ, [each.golden.key for each in chosen])
+    return removed._replace(silence=there.silence, others=len(there.goldens) - len(chosen))
 
 
 def export(environ: Mapping[str, str], name: str, file: Path) -> Kept:

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 from support.checkout import ROOT
 from support.environment import an_environment
+
+from provision.golden.docker_store import packed
+from provision.golden.key import Golden, Inputs
+from provision.runtimes.docker import golden_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,3 +50,28 @@ def test_stop_all_stops_containers_and_what_is_left_is_listed(engine: Engine, tm
         kept.run("destroy", "--data", "--yes", "--name", kept.name, spec=False)
         assert not (kept.directory / "the data").exists()
         assert states(kept) == {}
+
+
+def test_prune_leaves_the_goldens_of_other_users(engine: Engine, tmp_path: Path) -> None:
+    with an_environment(engine, tmp_path / "project") as made:
+        made.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+        mine, other = (a_golden(engine, user) for user in (getpass.getuser(), "another"))
+        ran = made.run("golden", "prune", spec=False)
+        assert ran.out.startswith(f"removed {mine[:8]}")
+        assert "note: 1 of other users in the engine stay" in ran.err
+        assert "no goldens of yours" in made.run("golden", "prune", spec=False).out
+        assert ran.out.count("removed") == 1
+        assert made.run("golden", "prune", "--all", spec=False).out.startswith(f"removed {other[:8]}")
+        assert "no goldens" in made.run("golden", "list", spec=False).out
+
+
+def a_golden(engine: Engine, user: str) -> str:
+    """Have an image with the labels of a golden of this user; return its key."""
+    golden = Golden.of(Inputs({"runtime": user}, {}, ()))
+    labels = {golden_image.KEY: golden.key, golden_image.ABOUT: packed(golden), golden_image.USER: user}
+    container = engine.client.create_container("postgres:17")["Id"]
+    changes = [f"LABEL {name}={text}" for name, text in labels.items()]
+    name = f"localhost/{golden_image.REPOSITORY}" if engine.program == "podman" else golden_image.REPOSITORY
+    engine.client.commit(container, name, golden.key, changes=changes)
+    engine.client.remove_container(container, v=True)
+    return golden.key
