@@ -15,7 +15,7 @@ from contextlib import closing
 from typing import NamedTuple, Self
 
 from provision.clones import pool, runs, template
-from provision.errors import RefusedError, UsageError, command
+from provision.errors import ProvisionError, RefusedError, UsageError, command
 from provision.model import CLONE, MAINTENANCE, Endpoint, Progress
 from provision.model.value import dataclass, replace
 from provision.observe import logins, outside
@@ -27,6 +27,8 @@ from provision.system.postgres import connect, rows
 from provision.system.read_only import ReadOnlyQuery
 
 _NAME = r"[a-z0-9_]{1,40}"
+_TAKEN = ("42P04", "23505")
+"""A database of this name is there: it was before, or another run has made it meanwhile."""
 _LIST = """
 SELECT datname::text, pg_database_size(oid), coalesce(shobj_description(oid, 'pg_database'), ''),
     (SELECT count(*) FROM pg_stat_activity AS a WHERE a.datid = d.oid)
@@ -97,13 +99,22 @@ def clone(spec: Spec, name: str | None, choice: Choice, progress: Progress) -> C
     server, source = template.of(world, login.database, progress)
     with closing(connect(server, read_only=False)) as connection:
         if rows(connection, "SELECT 1 FROM pg_database WHERE datname = %s", (full,)):
-            raise RefusedError(
-                f"there is a clone {full!r} already",
-                next_step=command("clone", f"--drop {full.removeprefix(CLONE)}") + "; or choose another name",
-            )
+            raise _taken(full)
     said = json.dumps({"database": login.database, "made": template.now(), "place": place_of(spec)})
-    database_copy.copy(server, source, database_copy.New(full, comment=said))
+    try:
+        database_copy.copy(server, source, database_copy.New(full, comment=said))
+    except ProvisionError as error:
+        if getattr(error.__cause__, "pgcode", None) in _TAKEN:
+            raise _taken(full) from error
+        raise
     return Clone(replace(login, database=full), server)
+
+
+def _taken(full: str) -> RefusedError:
+    return RefusedError(
+        f"there is a clone {full!r} already",
+        next_step=command("clone", f"--drop {full.removeprefix(CLONE)}") + "; or choose another name",
+    )
 
 
 def _checked(name: str | None) -> str:

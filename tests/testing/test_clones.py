@@ -14,6 +14,7 @@ from support.embedded import Embedded, an_embedded_environment, an_open_director
 
 from provision import Environment
 from provision.errors import RefusedError, UsageError
+from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +95,25 @@ def test_the_command_line(made: Embedded) -> None:
     assert "- provision_clone_one" in made.run("clone", "--drop", "one").out
     assert made.run("clone", "--drop", "--all", "--json").json()["dropped"] == [document["name"]]
     assert made.superuser("SELECT count(*) FROM pg_database WHERE datname ~ '^provision'") == [(0,)]
+
+
+def test_the_slower_of_two_of_one_name_is_refused_like_a_second_one(made: Embedded) -> None:
+    """Both have seen that the name is free, and wait to write it into the catalogue."""
+    made.run("clone", "--drop", "--all")
+    made.run("clone")
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'pg_database'::regclass AND NOT granted"
+    with closing(made.connection(superuser=True)) as holder:
+        holder.autocommit = False
+        holder.cursor().execute("LOCK TABLE pg_database IN SHARE MODE")
+        both = [made.begin("clone", "--name", "one") for _ in range(2)]
+        for _ in attempts(30, 0.05):
+            if made.superuser(waiting) == [(2,)]:
+                break
+        holder.rollback()
+    said = {run.communicate(timeout=60)[0]: run.returncode for run in both}
+    assert sorted(said.values()) == [0, 1]
+    again = made.run("clone", "--name", "one", code=1)
+    assert again.err in said
 
 
 @pytest.mark.parametrize(
