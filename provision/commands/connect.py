@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from provision.commands.options import load_environment, subcommand
+from provision.commands.specfile import refuse_url
 from provision.errors import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ def clone(console: Console, /, spec: Path | None, *, lists: bool, drop: str | No
     """
     if every != (drop == _ALL) or (lists and drop is not None):
         raise click.UsageError("write --list, --drop NAME or --drop --all")
+    refuse_url(drop or "", [str(spec)] if spec else [])
     environment = load_environment(console, spec)
     if drop is not None:
         _drop(console, environment, None if every else drop)

@@ -57,9 +57,26 @@ def refuse_passwords(words: Sequence[str]) -> None:
     Raises:
         provision.errors.UsageError: it has one; the error says how to give it.
     """
-    for word in words:
+    for before, word in zip(("", *words), words, strict=False):
         if re.search(_CREDENTIAL, word):
+            if "--drop" in (before, word.partition("=")[0]):
+                refuse_url(word, [each for each in words if each.endswith((".yml", ".yaml"))])
             _refuse_address(word, next((each for each in words if not each.startswith("-") and each != word), "plan"))
+
+
+def refuse_url(word: str, specs: Sequence[str]) -> None:
+    """Refuse a URL in the place of a clone's name; of the URL, only that name is repeated.
+
+    Raises:
+        provision.errors.UsageError: it is a URL.
+    """
+    from provision.errors import UsageError
+    from provision.model import CLONE
+
+    if "://" in word:
+        found = re.search(rf"://[^?#]*/{CLONE}([a-z0-9_]+)(?:[?#]|$)", word)
+        again = ("provision clone", f"--drop {found[1]}" if found else "--list", *map(shell_word, map(Path, specs)))
+        raise UsageError("`--drop` takes the NAME of a clone, or `--all`, and no URL", next_step=" ".join(again))
 
 
 def _refuse_address(word: str, verb: str = "plan") -> None:

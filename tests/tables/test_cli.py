@@ -187,6 +187,22 @@ def test_a_password_in_a_command_line_is_refused_and_not_repeated(project: Path,
     assert "next: read -rs PGPASSWORD && export PGPASSWORD && provision " in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        ("--drop postgresql://app:hunter2@h:5432/provision_clone_one specs/dev.yml", "--drop one specs/dev.yml"),
+        ("--drop=postgresql://app:hunter2@h/provision_clone_one?x=y", "--drop one"),
+        ("specs/dev.yml --drop jdbc:postgresql://h/provision_clone_one?password=hunter2", "--drop one specs/dev.yml"),
+        ("--drop postgresql://app@h/provision_clone_one specs/dev.yml", "--drop one specs/dev.yml"),
+        ("--drop postgresql://app:hunter2@h/shop specs/dev.yml", "--list specs/dev.yml"),
+    ],
+)
+def test_a_clone_is_dropped_by_its_name_and_not_its_url(project: Path, words: str, again: str) -> None:
+    done = provision(project, "clone", *words.split())
+    said = "error: `--drop` takes the NAME of a clone, or `--all`, and no URL\n"
+    assert (done.code, done.out, done.err) == (64, "", f"{said}next: provision clone {again}\n")
+
+
 def test_the_address_of_a_server_is_no_spec(project: Path) -> None:
     done = provision(project, "access", "postgresql://db.example.com/shop")
     assert (done.code, "a command takes a spec file, and not the address of a server" in done.err) == (64, True)
