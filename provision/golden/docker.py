@@ -7,6 +7,7 @@ writes: in a volume with our label ``postmaster.opts`` is missing. A directory g
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +33,8 @@ from provision.system.limits import limited
 from provision.system.look import Look
 
 _INSIDE = "/directory"
+_SEEN = ("mount ", "initdb/", "scripts")
+"""How the names of inputs begin that only a container of the environment has."""
 _FILL = """set -e
 cd "$1"
 mkdir -p "$2"
@@ -113,8 +116,7 @@ def _logging_in(world: World, golden: Golden, planned: Sequence[Step]) -> Iterat
     is_kept = not isinstance(world.spec.server.data, Ephemeral)
     sql = replace(sql, user=scrub.SUPERUSER, others=(world.spec.server.user,), sync=is_kept, known=known)
     for step in planned:
-        waits = step.address.kind == server.KIND and any(isinstance(each, WaitReady) for each in step.effects)
-        yield replace(step, effects=(*step.effects, sql)) if waits else step
+        yield replace(step, effects=(*step.effects, sql)) if _waits(step) else step
 
 
 # --- data in a volume or a directory
@@ -240,9 +242,20 @@ def stops(world: World, effect: Effect) -> bool:
 
 
 def beginning(world: World, effect: SaveGolden, planned: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Return the steps as they are: what the image's own scripts make takes no longer than to copy it."""
-    del world, effect
-    return planned
+    """Return the steps with ``effect`` once the server runs; its data is made in a container of its own.
+
+    What a template has the entrypoint read, run or replace is not known there.
+    """
+    body = DockerSite.of(world.site).creation.body
+    cluster = json.loads(effect.about)["inputs"]["cluster"]
+    if any(body.get(each) for each in ("Entrypoint", "User")) or any(each.startswith(_SEEN) for each in cluster):
+        return planned
+    return tuple([replace(each, effects=(*each.effects, effect)) if _waits(each) else each for each in planned])
+
+
+def _waits(step: Step) -> bool:
+    """Tell whether a step waits for the environment's server."""
+    return step.address.kind == server.KIND and any(isinstance(each, WaitReady) for each in step.effects)
 
 
 def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) -> None:

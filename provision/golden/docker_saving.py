@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import json
 import posixpath
+import secrets
 import shlex
 from typing import IO, TYPE_CHECKING, Any
 
 from provision.errors import StepFailedError
 from provision.golden import control, keyed, saving, scrub
 from provision.golden.docker_store import ImageStore, packed
+from provision.golden.inputs import OWN_VARIABLES
 from provision.golden.key import Golden
 from provision.model import MAINTENANCE, Secret
 from provision.model.value import replace
@@ -32,6 +34,13 @@ if TYPE_CHECKING:
 
 _READ = (control.PATH, saving.AUTO_CONF, *saving.CONFIGURATION)
 _SAID = ("ERROR:", "FATAL:", "PANIC:")
+_ARGUMENTS = "POSTGRES_INITDB_ARGS"
+_SCRIPTS = "ls -A /docker-entrypoint-initdb.d 2>/dev/null || :"
+# The entrypoint makes the data, and ends where it would become the server.
+_INITIALISE = """export BASH_ENV=/dev/shm/postgres
+echo 'exec() { [ "$1" = postgres ] || builtin exec "$@"; }' >$BASH_ENV
+exec "$@" postgres </dev/null
+"""
 # What the server writes meanwhile is in its log: so that is read last, and where to begin in it before all that can
 # change. `tar` ends with 1 where a file changed while it was read.
 _RUNNING = """cd {directory} || exit 2
@@ -66,16 +75,39 @@ def save(site: DockerSite, effect: SaveGolden) -> None:
         raise StepFailedError("the container that it would be made from, or its image, is gone")
     engine, runs = store.engine, bool(container["State"]["Running"])
     directory = data_location.data_directory(container["Config"], site.spec.server.major)
-    data = _Data(_stream(engine, site.container_name, directory, runs=runs))
     with working(engine, _making(site, golden, base)) as workshop:
-        workshop.fill(data)
+        if golden.level == 0:
+            data = _initialised(workshop, site)
+        else:
+            data = _Data(_stream(engine, site.container_name, directory, runs=runs))
+            workshop.fill(data)
+            if runs:  # it makes good what is in the log only, as after a crash
+                _run_alone(workshop, MAINTENANCE, Secret(""))
         saving.check_contents(effect, data.sizes, data.kept)
-        if runs:  # it makes good what is in the log only, as after a crash
-            _run_alone(workshop, MAINTENANCE, Secret(""))
-        saving.check(effect, workshop.read(control.PATH) if runs else data.kept.get(control.PATH, b""))
+        saving.check(effect, workshop.read(control.PATH))
         _clean(workshop, effect, data)
         workshop.commit(_labels(site, replace(golden, size=data.size), base, store.user))
     store.prune(but=golden.key)
+
+
+def _initialised(workshop: Workshop, site: DockerSite) -> _Data:
+    """Have the image's entrypoint make the data of a server in which nothing is declared yet."""
+    config, making = workshop.making.config, workshop.making
+    workshop.fill(())
+    if found := workshop.run(("sh", "-c", _SCRIPTS), Secret("")).split():
+        raise StepFailedError(f"the image has scripts of its own ({found[0]}), so it makes no empty server")
+    given = dict(each.split("=", 1) for each in site.creation.body.get("Env", ()) if "=" in each)
+    arguments = f"{given.get(_ARGUMENTS, '')} --no-sync"
+    own = {"POSTGRES_USER": scrub.SUPERUSER, "POSTGRES_DB": MAINTENANCE, "POSTGRES_PASSWORD": secrets.token_urlsafe()}
+    kept = {name: value for name, value in given.items() if not f"{name}=".startswith(OWN_VARIABLES)}
+    variables = {**kept, **own, "PGDATA": making.directory, _ARGUMENTS: arguments}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    workshop.run(("sh", "-es", *config["Entrypoint"]), Secret("\n".join([*lines, _INITIALISE])))
+    data = _Data(golden_images.archive(workshop.engine, making.container, making.directory))
+    owners = [f"{entry.uid}:{entry.gid}" for entry, _ in data]
+    workshop.run(("sh", "-c", 'cd "$1" && shift && rm -rf -- "$@"', "sh", making.directory, *data.left_out), Secret(""))
+    workshop.user = owners[0]
+    return data
 
 
 def _stream(engine: Engine, container: str, directory: str, *, runs: bool) -> Iterator[bytes]:
@@ -92,6 +124,7 @@ class _Data:
         self._stream = stream
         self.sizes: dict[str, int] = {}
         self.size = 0
+        self.left_out: list[str] = []
         self.kept: dict[str, bytes] = {}
         """What is in the files that tell what may be kept."""
 
@@ -106,6 +139,7 @@ class _Data:
             if self.size > 2 * saving.LARGEST:
                 raise StepFailedError("it has more than 1 GB")
             if scrub.leaves(entry.name):
+                self.left_out.append(entry.name)
                 continue
             if not (entry.isfile() or entry.isdir()):
                 raise StepFailedError(f"{entry.name} is neither a file nor a directory")
@@ -159,6 +193,6 @@ def _making(site: DockerSite, golden: Golden, base: Mapping[str, Any]) -> Making
 
 
 def _labels(site: DockerSite, golden: Golden, base: Mapping[str, Any], user: str) -> dict[str, str]:
-    names = {BASE: str(base["Id"]), BASE_NAME: site.spec.server.image, USER: user, ENVIRONMENT: site.spec.name}
-    own = {KEY: golden.key, ABOUT: packed(golden), **names}
+    names = {BASE: str(base["Id"]), BASE_NAME: site.spec.server.image, USER: user}
+    own = {KEY: golden.key, ABOUT: packed(golden), **names, **({ENVIRONMENT: site.spec.name} if golden.level else {})}
     return {**(base["Config"].get("Labels") or {}), **own}

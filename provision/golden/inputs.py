@@ -40,7 +40,7 @@ _UNSEEN = (
 _RENDERED = ("compose", "configuration", "gitignore", "password")
 _MOST_MOUNTED = 500
 _SAMPLE = 1 << 18
-_OWN_VARIABLES = ("POSTGRES_USER=", "POSTGRES_PASSWORD", "BASH_ENV=")
+OWN_VARIABLES = ("POSTGRES_USER=", "POSTGRES_PASSWORD", "BASH_ENV=")
 _SHOWN = ("POSTGRES_DB", "POSTGRES_INITDB_ARGS", "POSTGRES_HOST_AUTH_METHOD", "LANG", "LC_ALL", "TZ")
 """Variables of a container whose values are no secrets."""
 _ADVICE = ("--no-sync", "--sync-method", "--username", "--pwfile", "--pgdata")
@@ -109,7 +109,7 @@ def _docker(world: World) -> dict[str, str]:
         "architecture": " ".join([str(image.get(each) or "") for each in ("Os", "Architecture", "Variant")]),
         "user": str(body.get("User", "")),
     }
-    for each in sorted([each for each in body.get("Env", ()) if not each.startswith(_OWN_VARIABLES)]):
+    for each in sorted([each for each in body.get("Env", ()) if not each.startswith(OWN_VARIABLES)]):
         name, _, value = _without_advice(each).partition("=")
         found[f"variable {name}"] = value if name in _SHOWN else keyed.secret(value)
     for each in mounted:

@@ -55,8 +55,9 @@ class Inputs:
     trees: tuple[TreeInputs, ...] = ()
 
     def level0(self) -> Inputs:
-        """Return what decides a golden of level 0."""
-        return Inputs(self.cluster)
+        """Return what decides a golden of level 0; without scripts, the declared database is made like any other."""
+        names = self.cluster if "scripts" in self.cluster else self.cluster.keys() - {"variable POSTGRES_DB"}
+        return Inputs({name: value for name, value in self.cluster.items() if name in names})
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ class Fit:
 
 def match(wanted: Inputs, golden: Golden) -> Fit | str:
     """Return how a golden fits what is wanted, or why it does not, in words; what its code read is not looked at."""
-    if found := _difference("", golden.inputs.cluster, wanted.cluster):
+    cluster = wanted.level0().cluster if golden.level == 0 else wanted.cluster
+    if found := _difference("", golden.inputs.cluster, cluster):
         return found
     if golden.level == 0:
         return Fit(golden)

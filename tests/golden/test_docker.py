@@ -88,7 +88,7 @@ def begun(environment: Environment) -> str:
     environment.run("destroy", "--data", "--yes")
     found = Project(environment.spec, environ=environment.environ).survey().begun
     made = environment.run("apply", "--json").json()
-    key = found.key if found is not None else ""
+    key = found.key if found is not None and found.level == 1 else ""
     is_used = not any(each["address"].startswith("migrations/") for each in made["steps"])
     assert is_used == bool(key)
     return key
@@ -111,6 +111,47 @@ def test_new_data_is_what_it_was_without(fresh: Environment, place: str, major: 
     fresh.run("stop")
     fresh.apply()
     assert described(fresh) == before
+
+
+@pytest.mark.parametrize("major", [14, 18])
+@pytest.mark.parametrize("place", DATA)
+def test_another_spec_begins_with_an_empty_server(fresh: Environment, place: str, major: int) -> None:
+    fresh.server(image=f"postgres:{major}", data=DATA["volume"], credentials={"user": "boss", "password": "${PW}"})
+    fresh.run("apply", "--golden")
+    fresh.run("destroy", "--data", "--yes")
+    fresh.server(data=DATA[place], database="another", credentials={"user": "other", "password": "${PW}"})
+    fresh.migrations("users", f"t_{uuid4().hex[:8]}")
+    fresh.run("apply", "--no-golden")
+    before = described(fresh)
+    fresh.run("destroy", "--data", "--yes")
+    found = Project(fresh.spec, environ=fresh.environ).survey().begun
+    assert found is not None
+    assert found.level == 0
+    assert fresh.run("apply", "--json").json()["golden"]["key"] == found.key
+    assert described(fresh) == before
+    settled(fresh)
+    image = f"provision-golden:{found.key}"
+    content = b"".join(fresh.engine.client.get_image(image))
+    assert not [each for each in (PASSWORD, fresh.name) if each.encode() in content]
+
+
+def test_an_image_with_scripts_of_its_own_has_no_empty_server(fresh: Environment, tmp_path: Path) -> None:
+    client, name = fresh.engine.client, f"postgres-{uuid4().hex[:8]}:17"
+    (tmp_path / "Dockerfile").write_text(
+        "FROM postgres:17\nRUN echo 'CREATE TABLE ours ();' >/docker-entrypoint-initdb.d/ours.sql\n"
+    )
+    try:
+        list(client.build(str(tmp_path), tag=name, rm=True))
+        said = fresh.server(image=name).run("apply", "--golden", "-vv")
+        assert (
+            "no golden is saved: the image has scripts of its own (ours.sql), so it makes no empty server" in said.all
+        )
+        assert not fresh.run("plan", "--json").json()["steps"]
+        assert len(goldens(fresh)) == 1
+        assert begun(fresh)
+    finally:
+        fresh.run("destroy", "--data", "--yes")
+        client.remove_image(name, force=True)
 
 
 def test_more_revisions_run_on_top(fresh: Environment, tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_several_trees(before: list[TreeInputs], after: list[TreeInputs], expect
         ({"programs": "18b"}, "programs: 18a → 18b", "programs: 18a → 18b"),
         ({"initdb": "--locale=de"}, "initdb: --locale=C → --locale=de", "initdb: --locale=C → --locale=de"),
         ({"initdb/1.sql": "s"}, "initdb/1.sql: none → s", "initdb/1.sql: none → s"),
+        ({"variable POSTGRES_DB": "shop"}, "variable POSTGRES_DB: none → shop", "level 0"),
         ({"declared": {"role app": "2"}}, "role app: 1 → 2", "level 0"),
         ({"declared": {"role more": "1"}}, "role more: none → 1", "level 0"),
         ({"declared": {"setting timezone": "GMT"}}, "setting timezone: UTC → GMT", "level 0"),
