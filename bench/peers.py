@@ -69,7 +69,7 @@ class Provision:
     ) -> None:
         self._spec, self._golden = directory / "spec.yml", golden
         self._parts: list[dict[str, float]] = []
-        self._began_with: dict[str, str] | None = None
+        self._made_goldens: set[str] = set()
         self._names = [f"bench-{directory.name.lower()}"]
         directory.mkdir()
         self._declared = (
@@ -87,16 +87,17 @@ class Provision:
         """Save a golden where one is wanted; tell whether data begins as wanted."""
         if not self._golden:
             return True
+        before = self._saved()
         self._run("apply", "--golden", self._spec)
+        self._made_goldens = self._saved() - before
         self.renew()
         self.apply()
-        return self._began_with is not None
+        return "migrations" not in self._parts[-1]
 
     def apply(self) -> None:
         """Apply the spec."""
         words = () if self._golden else ("--no-golden",)
         done = json.loads(self._run("apply", "--json", *words, self._spec))
-        self._began_with = done.get("golden")
         parts: dict[str, float] = {}
         for step in done["steps"]:
             kind = step["address"].partition("/")[0]
@@ -124,10 +125,12 @@ class Provision:
             self._run("destroy", "--data", "--yes", self._spec)
 
     def forget(self) -> None:
-        """Remove the golden that was saved, where it is still there; the last container made from it must have gone."""
-        saved = {each["key"] for each in json.loads(self._run("golden", "list", "--json"))["goldens"]}
-        if self._began_with is not None and self._began_with["key"] in saved:
-            self._run("golden", "rm", self._began_with["key"])
+        """Remove the goldens that were saved and are still there; the last container made from one must have gone."""
+        for key in self._made_goldens & self._saved():
+            self._run("golden", "rm", key)
+
+    def _saved(self) -> set[str]:
+        return {each["key"] for each in json.loads(self._run("golden", "list", "--json"))["goldens"]}
 
     def _declare(self, name: str) -> None:
         self._spec.write_text(f"name: {name}\n{self._declared}")
