@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from provision.errors import NotConvergedError, command
 from provision.kinds import Inputs, Kind, Scene, table
 from provision.model import UNKNOWN, Action, Desired, Observed, Plan, Stage, Step, Wishes, starts_server
 from provision.model.value import replace
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.runtimes import Site
-    from provision.spec.model import Spec
+from provision.runtimes import Site
+from provision.spec.model import Spec
 
 _DISRUPTIVE = (Action.RESTART, Action.RECREATE)
 _BY_SYSTEM = "by ALTER SYSTEM"

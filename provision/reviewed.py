@@ -14,17 +14,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import NotRunError, RefusedError, UsageError, command
 from provision.model import Action, Change, Secret, State, Step, Unknown
 from provision.model.effects import Migrate, MigrateTenants
 from provision.model.value import dataclass, fields, is_dataclass
 from provision.model.words import some
+from provision.observe import Survey
 from provision.spec.tenant_choice import asked
-
-if TYPE_CHECKING:
-    from provision.observe import Survey
 
 SCHEMA = "provision/plan/1"
 _MILDNESS = {each: number for number, each in enumerate(Action)}

@@ -6,19 +6,15 @@ first, then everything that a start takes is looked at again (data, name, port),
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
 from provision.errors import RacedError, RefusedError, StepFailedError, UnavailableError, command
+from provision.model import Effect, Progress, Step
 from provision.model.effects import EngineCall, MakeDirectory, ServerCall
+from provision.runtimes import Site
 from provision.system import ports
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from provision.model import Effect, Progress, Step
-    from provision.runtimes import Site
-    from provision.system.engine_calls import Engine
+from provision.system.engine_calls import Engine
 
 TIMEOUT = 60.0
 """How long to wait for another run that holds an environment or its data, in seconds."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import click
 
@@ -10,12 +11,8 @@ from provision.commands.options import about_spec, help_without_verb, load_envir
 from provision.commands.specfile import split
 from provision.commands.table import Verbs
 from provision.errors import EXIT_DONE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from provision.model import Plan, Result
-    from provision.report.console import Console
+from provision.model import Plan, Result
+from provision.report.console import Console
 
 DATABASE: Final = click.option("--database", metavar="NAME", help="Only this one of the declared databases.")
 YES: Final = click.option("--yes", is_flag=True, help="Do not ask. Needed where there is no terminal to ask on.")

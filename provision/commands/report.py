@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.commands.options import load_environment, subcommand
 from provision.errors import EXIT_DONE
-
-if TYPE_CHECKING:
-    from provision.report.console import Console
-    from provision.review import Review
+from provision.report.console import Console
+from provision.review import Review
 
 _SLOW = ("trace", "laws")
 _STDOUT = Path("-")

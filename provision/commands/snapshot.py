@@ -50,10 +50,7 @@ def save(console: Console, environment: Environment, name: str, *, database: str
 
     Their sessions are ended and named, and logins wait until the copy is made.
     """
-    from provision.snapshots import Request, Verb
-
-    request = Request(Verb.SAVE, name, database, is_whole=is_whole)
-    return _carry_out(console, environment, request)
+    return _carry_out(console, environment, _request("save", name, database, is_whole=is_whole))
 
 
 @snapshot.verb("NAME", data_verbs.DATABASE, _ALL, data_verbs.YES)
@@ -65,9 +62,7 @@ def restore(
     It is copied beside them, and two names change in one transaction. What it replaces is kept until the next restore
     or reset. Asks for the environment's name.
     """
-    from provision.snapshots import Request, Verb
-
-    request = Request(Verb.RESTORE, name, database, is_whole=is_whole)
+    request = _request("restore", name, database, is_whole=is_whole)
     return _asked(console, environment, request, "snapshot restore --yes", yes=yes)
 
 
@@ -77,17 +72,13 @@ def undo(console: Console, environment: Environment, _: str, *, database: str | 
 
     Sessions are ended and named. No row is lost: the two exchange their names.
     """
-    from provision.snapshots import Request, Verb
-
-    return _carry_out(console, environment, Request(Verb.UNDO, database=database, is_whole=is_whole))
+    return _carry_out(console, environment, _request("undo", "", database, is_whole=is_whole))
 
 
 @snapshot.verb("NAME", data_verbs.DATABASE, _ALL)
 def rm(console: Console, environment: Environment, name: str, *, database: str | None, is_whole: bool) -> int:
     """Remove a snapshot for good."""
-    from provision.snapshots import Request, Verb
-
-    return _carry_out(console, environment, Request(Verb.REMOVE, name, database, is_whole=is_whole))
+    return _carry_out(console, environment, _request("rm", name, database, is_whole=is_whole))
 
 
 @snapshot.verb("", data_verbs.DATABASE, _ALL)
@@ -111,10 +102,14 @@ def reset(console: Console, spec: Path | None, *, database: str | None, yes: boo
 
     What is replaced is kept until the next restore or reset. Asks for the environment's name.
     """
+    environment = load_environment(console, spec)
+    return _asked(console, environment, _request("reset", "", database), "reset --yes", yes=yes)
+
+
+def _request(verb: str, name: str, database: str | None, *, is_whole: bool = False) -> Request:
     from provision.snapshots import Request, Verb
 
-    environment = load_environment(console, spec)
-    return _asked(console, environment, Request(Verb.RESET, database=database), "reset --yes", yes=yes)
+    return Request(Verb(verb), name, database, is_whole=is_whole)
 
 
 def _asked(console: Console, environment: Environment, request: Request, again: str, *, yes: bool) -> int:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from provision.commands import options as given
 from provision.commands.several import specs_argument
 from provision.errors import EXIT_CHANGES_PENDING, EXIT_DONE, EXIT_UNAVAILABLE, with_spec
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provision.observe import Survey
-    from provision.report.console import Console
+from provision.observe import Survey
+from provision.report.console import Console
 
 
 @given.subcommand(

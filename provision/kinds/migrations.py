@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from provision import alembic
 from provision.alembic import Graph, Revisions
@@ -20,11 +20,7 @@ from provision.model import UNKNOWN, Action, Address, Plan, State, Step, Unknown
 from provision.model.effects import Migrate
 from provision.model.value import replace
 from provision.model.words import some
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provision.spec.model import Migrations, Spec
+from provision.spec.model import Migrations, Spec
 
 KIND = "migrations"
 _SHOWN = 10

@@ -8,22 +8,19 @@ and returns a :class:`Site`: what is declared, what exists, and the steps betwee
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
+from provision.errors import RefusedError
+from provision.kinds import Ground
 from provision.model import Action, Address, Desired, Effect, Endpoint, File, Observed, Secret, State, Status, Step
 from provision.model.effects import CloseTunnel, RemovePath, WaitReady
 from provision.model.value import dataclass
 from provision.model.words import shown
 from provision.runtimes.names import BACKUPS, SUPERUSER, TUNNEL
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.errors import RefusedError
-    from provision.kinds import Ground
-    from provision.spec.model import Spec
-    from provision.system.look import Look
+from provision.spec.model import Spec
+from provision.system.look import Look
 
 _REACHED = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared
 

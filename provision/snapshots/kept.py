@@ -7,9 +7,9 @@ no such comment is what a run has left that was killed: it counts for nothing, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from provision.errors import RefusedError, command
 from provision.model import LEFT_COPIES, REPLACED, SNAPSHOT, Endpoint
@@ -17,7 +17,9 @@ from provision.model.words import size
 from provision.system.database_copy import maintenance
 from provision.system.read_only import ReadOnlyQuery
 
-FORMAT = 1
+T = TypeVar("T")
+
+_FORMAT = 1
 _RESERVE = 64 << 20
 """Bytes that stay free: for the WAL, and for what others write meanwhile."""
 _KEY = "provision"
@@ -96,8 +98,7 @@ class Kept(NamedTuple):
 
     def text(self) -> str:
         """Return the comment that says all of this."""
-        fields = {name: value for name, value in self._asdict().items() if name != "there"}
-        return json.dumps({_KEY: FORMAT, **fields}, ensure_ascii=False)
+        return written(self._asdict(), but="there")
 
 
 class Server(NamedTuple):
@@ -179,11 +180,20 @@ def ask(at: Endpoint, declared: Iterable[str]) -> Server:
 
 def read(there: Database) -> Kept | None:
     """Return what the comment of a database says; None where it is not ours."""
+    return said(Kept, there.comment, there=there)
+
+
+def written(fields: Mapping[str, Any], *, but: str) -> str:
+    """Return the text that says what is kept; ``but`` is the field that says where it was found."""
+    said = {name: value for name, value in fields.items() if name != but}
+    return json.dumps({_KEY: _FORMAT, **said}, ensure_ascii=False)
+
+
+def said(kind: Callable[..., T], text: str | None, **found: Any) -> T | None:
+    """Return what such a text says; None where it says nothing that we know."""
     try:
-        found: dict[str, Any] = json.loads(there.comment)
-        if found.pop(_KEY) != FORMAT:
-            return None
-        return Kept(**found, there=there)
+        fields = json.loads(text or "")
+        return kind(**fields, **found) if fields.pop(_KEY) == _FORMAT else None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

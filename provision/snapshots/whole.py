@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple, Protocol
@@ -14,12 +13,11 @@ from provision.model import Action, Address, Effect, Plan, Step
 from provision.model.value import replace
 from provision.model.words import size
 from provision.observe.outside import World
-from provision.snapshots.kept import FORMAT, by, check_room, moment, now
+from provision.snapshots.kept import by, check_room, moment, now, said, written
 from provision.snapshots.requests import Request, Verb
 from provision.snapshots.steps import at, check_name, near
 from provision.spec.model import Ephemeral
 
-_KEY = "provision"
 _CLIENTS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name <> 'provision'
@@ -49,8 +47,7 @@ class KeptCluster(NamedTuple):
 
     def text(self) -> str:
         """Return the text that says all of this."""
-        fields = {name: value for name, value in self._asdict().items() if name != "place"}
-        return json.dumps({_KEY: FORMAT, **fields}, ensure_ascii=False)
+        return written(self._asdict(), but="place")
 
 
 class Clusters(Protocol):
@@ -95,13 +92,7 @@ class Clusters(Protocol):
 
 def read(text: str | None, place: str) -> KeptCluster | None:
     """Return what a text says; None where it says nothing that we know."""
-    try:
-        said = json.loads(text or "")
-        if said.pop(_KEY) == FORMAT:
-            return KeptCluster(**said, place=place)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    return None
+    return said(KeptCluster, text, place=place)
 
 
 def clusters(world: World) -> Clusters:

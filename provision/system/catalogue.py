@@ -12,19 +12,17 @@ import os
 import re
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import StepFailedError
+from provision.model import Endpoint
+from provision.model.effects import ReadSettings
 from provision.spec import parameters
+from provision.spec.model import Spec
 from provision.system import files, owned, processes
+from provision.system.engine_calls import Engine
 from provision.system.machine import as_user, give
 from provision.system.read_only import ReadOnlyQuery
-
-if TYPE_CHECKING:
-    from provision.model import Endpoint
-    from provision.model.effects import ReadSettings
-    from provision.spec.model import Spec
-    from provision.system.engine_calls import Engine
 
 FILE = "cache/settings.json"
 """Below the environment's directory: the settings of one build of a server."""

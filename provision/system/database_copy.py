@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import select
 import shlex
 import time
 from contextlib import closing, suppress
@@ -22,6 +21,7 @@ from provision.model.sql import identifier, literal
 from provision.system import database_properties
 from provision.system.database_properties import asked, execute
 from provision.system.driver_errors import failure
+from provision.system.poolers import wait
 from provision.system.postgres import connect, refuse_pooler
 
 if TYPE_CHECKING:
@@ -363,24 +363,6 @@ def _awaited(acting: psycopg2.extensions.connection, statement: str, meanwhile: 
             with suppress(Exception):
                 acting.cancel()
             raise
-
-
-def wait(connection: psycopg2.extensions.connection, seconds: float) -> bool:
-    """Whether a connection that does not block is ready, now or within a time.
-
-    Raises:
-        psycopg2.Error: the server refused what it was asked, or went away.
-    """
-    from psycopg2.extensions import POLL_OK, POLL_WRITE
-
-    deadline = time.monotonic() + seconds
-    while (state := connection.poll()) != POLL_OK:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return False
-        here = [connection.fileno()]
-        select.select([] if state == POLL_WRITE else here, here if state == POLL_WRITE else [], [], left)
-    return True
 
 
 def _end(connection: psycopg2.extensions.connection, at: dict[str, Any]) -> dict[int, str]:

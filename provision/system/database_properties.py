@@ -104,15 +104,23 @@ def _set(connection: psycopg2.extensions.connection, alter: str, setting: str, v
     try:
         with connection.cursor() as cursor:
             cursor.execute("SAVEPOINT one")
-            if setting in _LISTS:
-                cursor.execute("SELECT set_config(%s, %s, true)", (setting, value))
-                cursor.execute(f"{alter} FROM CURRENT")
-            else:
-                cursor.execute(f"{alter} TO {literal(value)}")
+            set_value(cursor, alter, setting, value, is_local=True)
     except Error:
         execute(connection, "ROLLBACK TO SAVEPOINT one")
         return False
     return True
+
+
+def set_value(cursor: Any, alter: str, setting: str, value: str, *, is_local: bool) -> None:
+    """Carry out ``ALTER … SET``; what PostgreSQL keeps as a list of names cannot be written as one text.
+
+    ``is_local``: a list that is set on the way there holds in this session until its transaction ends.
+    """
+    if setting in _LISTS:
+        cursor.execute("SELECT set_config(%s, %s, %s)", (setting, value, is_local))
+        cursor.execute(f"{alter} FROM CURRENT")
+    else:
+        cursor.execute(f"{alter} TO {literal(value)}")
 
 
 def execute(connection: psycopg2.extensions.connection, statement: str) -> None:

@@ -7,19 +7,15 @@ import pwd
 import re
 import socket
 import stat
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import ProvisionError
 from provision.model.value import dataclass
 from provision.system import logfile, no_commands, postmaster, processes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.system.postmaster import Postmaster
-
+from provision.system.postmaster import Postmaster
 
 # System users: as root the server has to run as another user, who has to reach its files.
 #

@@ -10,14 +10,12 @@ from __future__ import annotations
 import mmap
 import os
 import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    from provision.system.machine import SystemUser
+from provision.system.machine import SystemUser
 
 _BLOCK = 4096
 _MADE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

@@ -184,21 +184,28 @@ def _pid(connection: psycopg2.extensions.connection) -> int:
 def _pid_soon(connection: psycopg2.extensions.connection) -> int | None:
     """Return the backend of an asynchronous connection; None where it gets none in time."""
     deadline = time.monotonic() + _TURN
-    if not _polled(connection, deadline):
+    if not wait(connection, _TURN):
         return None
     with connection.cursor() as cursor:
         cursor.execute(_BACKEND)
-        return int(cursor.fetchall()[0][0]) if _polled(connection, deadline) else None
+        return int(cursor.fetchall()[0][0]) if wait(connection, deadline - time.monotonic()) else None
 
 
-def _polled(connection: psycopg2.extensions.connection, deadline: float) -> bool:
-    from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
+def wait(connection: psycopg2.extensions.connection, seconds: float) -> bool:
+    """Whether a connection that does not block is ready, now or within a time.
 
+    Raises:
+        psycopg2.Error: the server refused what it was asked, or went away.
+    """
+    from psycopg2.extensions import POLL_OK, POLL_WRITE
+
+    deadline = time.monotonic() + seconds
     while (state := connection.poll()) != POLL_OK:
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        select.select([connection] if state == POLL_READ else [], [connection] if state == POLL_WRITE else [], [], left)
+        here = [connection.fileno()]
+        select.select([] if state == POLL_WRITE else here, here if state == POLL_WRITE else [], [], left)
     return True
 
 

@@ -9,6 +9,7 @@ https://www.postgresql.org/docs/current/storage-file-layout.html
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -153,11 +154,19 @@ def _said_by_ps(pid: int) -> str:
 def others(data: Path) -> list[int]:
     """Return the processes of a server whose parent was killed: they keep its memory until they notice."""
     found = []
-    for directory in _PROC.glob("[0-9]*"):
+    for directory in _servers():
         with suppress(OSError):
-            if (directory / "comm").read_text().strip() in _NAMES and (directory / "cwd").samefile(data):
+            if (directory / "cwd").samefile(data):
                 found.append(int(directory.name))
     return found
+
+
+def _servers() -> Iterator[Path]:
+    """Find the directories in ``/proc`` of processes with a server's name; elsewhere there are none."""
+    for directory in _PROC.glob("[0-9]*"):
+        with suppress(OSError, ValueError):
+            if (directory / "comm").read_text().strip() in _NAMES:
+                yield directory
 
 
 def ended(pid: int) -> int | None:
@@ -189,12 +198,12 @@ def options(data: Path) -> tuple[str, ...]:
 def orphan(data: Path) -> Postmaster | None:
     """Find a server whose data directory was deleted; it notices that itself only after a minute or so."""
     gone = f"{data.parent.resolve() / data.name}{_DELETED}"
-    for directory in _PROC.glob("[0-9]*"):
-        with suppress(OSError, ValueError):
-            if (directory / "comm").read_text().strip() in _NAMES and str((directory / "cwd").readlink()) == gone:
-                argv = _argv(int(directory.name))
+    for directory in _servers():
+        with suppress(OSError):
+            if str((directory / "cwd").readlink()) == gone:
+                pid, argv = int(directory.name), _argv(int(directory.name))
                 if "-D" in argv:  # the others have their tasks there
-                    return Postmaster(int(directory.name), 0, "", "", "", is_ready=False, argv=argv, is_orphaned=True)
+                    return Postmaster(pid, 0, "", "", "", is_ready=False, argv=argv, is_orphaned=True)
     return None
 
 
@@ -204,12 +213,10 @@ def of_environments() -> list[tuple[str, Path, Postmaster]]:
     It takes ``/proc``; elsewhere there are none.
     """
     found = []
-    for directory in _PROC.glob("[0-9]*"):
+    for directory in _servers():
+        pid, argv = int(directory.name), _argv(int(directory.name))
+        home = next((each.partition("=")[2] for each in argv if each.startswith(ENVIRONMENT_SETTING)), "")
         with suppress(OSError, ValueError):
-            if (directory / "comm").read_text().strip() not in _NAMES:
-                continue
-            pid, argv = int(directory.name), _argv(int(directory.name))
-            home = next((each.partition("=")[2] for each in argv if each.startswith(ENVIRONMENT_SETTING)), "")
             if home and "-D" in argv:
                 data = Path(argv[argv.index("-D") + 1])
                 gone = Postmaster(pid, 0, "", "", "", is_ready=False, argv=argv, is_orphaned=not data.exists())

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import RefusedError, StepFailedError, UnavailableError, command, translated
 from provision.model import MAINTENANCE, SCRATCH as PREFIX, Endpoint
-from provision.model.sql import identifier, literal
+from provision.model.sql import identifier
 from provision.model.value import dataclass, replace
 from provision.system.database_copy import new_name
+from provision.system.database_properties import set_value
 from provision.system.postgres import connect, rows
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ WHERE setrole = 0 AND setdatabase = (SELECT oid FROM pg_database WHERE datname =
 """
 
 
-# What PostgreSQL keeps as a list of names cannot be written as one text.
-_LISTS = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 _GRANTS = """
 SELECT format('REVOKE ALL ON {kind} %%I FROM PUBLIC, %%I', name, owner), 3 FROM s WHERE acl IS NOT NULL
 UNION ALL
@@ -241,11 +240,7 @@ def _copy_role_settings(connection: psycopg2.extensions.connection, name: str) -
     for role, setting, value in _rows(connection, _ROLE_SETTINGS):
         alter = f"ALTER ROLE {identifier(role)} IN DATABASE {identifier(name)} SET {identifier(setting)}"
         with suppress(_errors()), connection.cursor() as cursor:
-            if setting in _LISTS:
-                cursor.execute("SELECT set_config(%s, %s, false)", (setting, value))
-                cursor.execute(f"{alter} FROM CURRENT")
-            else:
-                cursor.execute(f"{alter} TO {literal(value)}")
+            set_value(cursor, alter, setting, value, is_local=False)
 
 
 def _create(

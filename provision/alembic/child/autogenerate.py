@@ -15,14 +15,13 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from .channel import ReportedError
+from .channel import Progress, ReportedError
 from .config import Attributes, keep_logging, load_revisions, load_tree, read_text
 from .connection import COMMITS, bind, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .channel import Progress
     from .protocol import Compare, Write
 
 

@@ -13,13 +13,12 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from .channel import ReportedError
+from .channel import Progress, ReportedError
 from .config import load_revisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from .channel import Progress
     from .protocol import Online, Request, Table
 
 COMMITS = re.compile(r"(?is)(^|;)\s*(commit|end|rollback|abort|prepare\s+transaction)\b\s*(;|$|work|transaction|and)")

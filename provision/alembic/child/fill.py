@@ -7,11 +7,8 @@ is right whatever the password is. ``{{user}}`` is the text ``{user}``.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NAMES = ("url", "host", "port", "user", "password", "database", "tenant")
 IN_URL = "@url"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .channel import ReportedError
+from .channel import Progress, ReportedError
 from .code_cache import keep_code
 from .config import Attributes, keep_logging, load_tree
 from .connection import Committed, around_function, bind, environment, tell_sessions, watch
@@ -14,7 +14,6 @@ from .version_row import move_by_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .channel import Progress
     from .protocol import Migrate
 
 

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import catalogue
-from .channel import ReportedError, line_in
+from .channel import Progress, ReportedError, line_in
 from .connection import SEES_LOCK, around_function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Literal
 
-    from .channel import Progress
     from .protocol import Lock, Rehearsal
 
 _NEVER_LAST = 1, 2

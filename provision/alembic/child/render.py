@@ -12,14 +12,13 @@ import functools
 import io
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .channel import describe, line_in
+from .channel import Progress, describe, line_in
 from .config import keep_logging, load_revisions, load_tree
 from .connection import environment, set_transactions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .channel import Progress
     from .protocol import Failure, Render, Section
 
 _GIVEN = "a secret in it, or the value of a variable, that the spec gives in `env`, `x` or `options`"

@@ -11,30 +11,25 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from provision.alembic.child.fill import fill
 from provision.alembic.running import errors as alembic_errors
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.process import environment
 from provision.alembic.running.rights import way_to
+from provision.alembic.running.run import Run
 from provision.alembic.running.waits import SelfBlockedError, Standstill
+from provision.alembic.tree.graph import Graph
 from provision.errors import StepFailedError, UnavailableError
+from provision.model import Endpoint
 from provision.model.value import dataclass, replace
+from provision.spec.model import Migrations
 from provision.system import processes
 from provision.system.driver_errors import is_lost
 from provision.system.libpq import tls
 from provision.system.postgres import role_of_programs
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from provision.alembic.running.run import Run
-    from provision.alembic.tree.graph import Graph
-    from provision.model import Endpoint
-    from provision.spec.model import Migrations
-
 
 _RUNNING = r"Running upgrade .*?-> ([^\s,]+)"
 _FRAME = r'(?m)^\s*File "([^"\n]+)", line (\d+)'

@@ -23,7 +23,7 @@ from provision.alembic.tree.version_table import table_name
 from provision.errors import LockedError, UnavailableError, command
 from provision.model.value import dataclass, replace
 from provision.system.driver_errors import is_lost
-from provision.system.postgres import LoginError, connect, settled
+from provision.system.postgres import LoginError, connect, refusal, settled
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -180,14 +180,7 @@ class LockConnection:
 
     def write(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> str | None:
         """Run statements in one transaction that hardly waits; return the server's words when it refuses them."""
-        import psycopg2
-
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL lock_timeout = '2s'; {sql}", parameters or None)
-        except psycopg2.Error as error:
-            return str(error).partition("\n")[0] or type(error).__name__
-        return None
+        return refusal(self._connection, f"SET LOCAL lock_timeout = '2s'; {sql}", parameters or None) or None
 
     def acquire(
         self, deadline: float, waiting: Callable[[str], None], is_over: Callable[[], bool] = lambda: False

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from provision.alembic.running.lock import LockConnection
 from provision.model.value import dataclass
 from provision.model.words import short
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from provision.alembic.running.lock import LockConnection
 
 _SHORT = 80
 _SECONDS, _SECONDS_WITH_THREADS = 2.0, 15.0

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provision.errors import RefusedError, command
 from provision.model.effects import EngineCall
 from provision.runtimes import Claim, Collision, ownership
 from provision.runtimes.docker import golden_image, shared_files, snapshots
+from provision.runtimes.docker.data_location import Place
 from provision.runtimes.docker.generations import temporary_name
+from provision.runtimes.docker.inspection import Inspection
 from provision.runtimes.names import DATA_RECORD, DIRECTORY, ENVIRONMENT, MACHINE, whose
 from provision.runtimes.ownership import DataUser, is_ours
 from provision.spec.model import DataPath, Ephemeral
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from provision.runtimes.docker.data_location import Place
-    from provision.runtimes.docker.inspection import Inspection
-    from provision.system.look import Look
+from provision.system.look import Look
 
 
 def check_owner(seen: Inspection) -> None:
