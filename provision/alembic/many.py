@@ -18,10 +18,11 @@ from provision.alembic.tree.version_table import (
     compare_files,
     quoted,
     read_rows,
+    rows_by_name,
     table_name,
 )
 from provision.model import Query
-from provision.model.sql import identifier, literal
+from provision.model.sql import identifier
 from provision.model.value import replace
 from provision.spec.model import Migrations, Spec
 
@@ -100,7 +101,7 @@ def schemas_of(tree: Migrations, graph: Graph, names: Sequence[str], query: Quer
     asked = {"names": list(names), "table": tree.version_table, "owner": tree.owner}
     found = {name: each for name, *each in query.rows(_TABLES, asked)} if names else {}
     tables = {name: identifier(name, tree.version_table) for name, (is_there, *_) in found.items() if is_there}
-    rows = _rows(tables, query)
+    rows = rows_by_name(tables, query)
     states = {
         name: Revisions(rows.get(name, ()), width=found[name][1] if graph.long else None, holder=found[name][2])
         for name in names
@@ -109,14 +110,6 @@ def schemas_of(tree: Migrations, graph: Graph, names: Sequence[str], query: Quer
     if tree.ledger and any(is_readable for *_, is_readable in found.values()):
         states |= _edited(graph, states, tables, query)
     return states | _stranded(graph, states, query)
-
-
-def _rows(tables: dict[str, str], query: Query) -> dict[str, tuple[str, ...]]:
-    parts = [f"SELECT {literal(name)}, version_num::text FROM {table}" for name, table in tables.items()]  # noqa: S608
-    found: dict[str, list[str]] = {}
-    for name, row in query.rows(" UNION ALL ".join(parts)) if parts else ():
-        found.setdefault(name, []).append(row)
-    return {name: tuple(sorted(each)) for name, each in found.items()}
 
 
 def _edited(graph: Graph, states: dict[str, Revisions], tables: dict[str, str], query: Query) -> dict[str, Revisions]:

@@ -125,7 +125,7 @@ class Pool:
 
     def _drop(self, connection: psycopg2.extensions.connection) -> None:
         """Drop what is over, while nothing has to be made or there is too much of it, and all in the end."""
-        while self._wait(lambda: bool(self._over) and (self._is_full or not self._is_needed)):
+        while self._wait(lambda: bool(self._over) and (len(self._over) > self._room or not self._is_needed)):
             drop_in(connection, self._over.popleft())
         with self._changed:
             self._changed.wait_for(lambda: self._made_all or self._error is not None)
@@ -142,10 +142,6 @@ class Pool:
     def _is_needed(self) -> bool:
         wanted = max(self._waiting, min(self._ahead, self._expected))
         return len(self._ready) < wanted and (len(self._over) <= self._room + _MORE or self._waiting > len(self._ready))
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._over) > self._room
 
 
 def guard(spec: Spec, word: str) -> str:

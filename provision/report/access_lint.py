@@ -46,10 +46,5 @@ def document(found: Findings, spec: Spec, took: float) -> dict[str, Any]:
 
 
 def _finding(each: Finding) -> dict[str, Any]:
-    return {
-        "rule": each.rule,
-        "database": each.database,
-        "message": each.sentence,
-        "evidence": list(each.evidence),
-        "next": each.next_step,
-    }
+    said = {"message": each.sentence, "evidence": list(each.evidence), "next": each.next_step}
+    return {**fields(each, "rule database"), **said}

@@ -62,10 +62,7 @@ def next_steps(spec: Spec, verb: str, done: Result, pending: Plan | None, consol
 
 def listing(spec: Spec, found: Sequence[Backup]) -> Document:
     """Return the document of the backups that there are."""
-    return {
-        **head("backups", spec),
-        "backups": [_backup(each) for each in found],
-    }
+    return {**head("backups", spec), "backups": [_backup(each) for each in found]}
 
 
 def _backup(backup: Backup) -> dict[str, Any]:

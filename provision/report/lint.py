@@ -10,7 +10,7 @@ from provision.model.value import asdict
 from provision.model.words import count, short, shown
 from provision.report.console import Paint
 from provision.report.migrations import Document, of
-from provision.report.words import clean, seconds
+from provision.report.words import clean, fields, seconds
 
 ADVICE = "correct the revisions; or accept a finding: `# provision: ignore RULE` on a line of the operation"
 _WIDEST = 110
@@ -89,8 +89,7 @@ def document(tree: Tree, found: Linted, trace: Trace | None, took: float) -> Doc
         **of(tree, "lint"),
         "clean": not found.findings,
         "from": list(found.rows),
-        "revisions": list(found.revisions),
-        "ignored": found.ignored,
+        **fields(found, "revisions ignored"),
         "seconds": round(took, 3),
         "findings": [{**asdict(each), "path": str(each.path)} for each in found.findings],
         "trace": trace and {"clone": trace.is_clone, "reason": trace.why, "statements": _statements(trace)},

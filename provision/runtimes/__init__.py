@@ -8,7 +8,7 @@ and returns a :class:`Site`: what is declared, what exists, and the steps betwee
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Protocol, Self
 
@@ -321,6 +321,14 @@ def removing_home(look: Look, home: Path, why: str = "") -> Iterator[Step]:
     words = why if not kept else f"{why}{'; ' if why else ''}the backups in it stay: {shown(home / BACKUPS)}"
     closing = [CloseTunnel(home)] if look.exists(home / TUNNEL) else []
     yield removal("directory", str(home), *closing, RemovePath(home, kept), why=words)
+
+
+def another_port(spec: Spec, look: Look, taken: Callable[[], Collection[int]] = tuple) -> int:
+    """Return a port that is free: the first one from the declared port on, but for those that are ``taken``, or any."""
+    name = f"{spec.path}/{spec.name}"
+    if spec.server.first_port is not None:
+        return look.next_port(spec.server.host, name, spec.server.first_port, taken())
+    return look.free_port(spec.server.host, name)
 
 
 def superusers(spec: Spec, look: Look, *known: str) -> tuple[str, ...]:

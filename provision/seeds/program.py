@@ -87,23 +87,13 @@ def _driver(tree: Migrations | None) -> str | None:
 
 
 def _started(program: Program, log: IO[bytes]) -> processes.Popen[bytes]:
+    env = variables(program.tree, program.at, program.session)
     try:
-        return processes.start(
-            program.source.seed.argv,
-            stdin=processes.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=program.directory,
-            env=variables(program.tree, program.at, program.session),
-            start_new_session=True,
-        )
+        return processes.start_alone(program.source.seed.argv, log, cwd=program.directory, env=env)
     except OSError as error:
         raise StepFailedError(
             "the program of a seed cannot be run",
-            evidence=(
-                program.source.name,
-                f"{error.strerror} ({error.filename})",
-            ),
+            evidence=(program.source.name, f"{error.strerror} ({error.filename})"),
             next_step="correct `command`: a program is looked for beside `migrations.python`, then in PATH",
         ) from None
 

@@ -9,7 +9,7 @@ from provision.errors import ProvisionError, RefusedError, command
 from provision.model import Effect, Endpoint
 from provision.model.effects import EngineCall
 from provision.observe.outside import World
-from provision.runtimes.docker import data_location, generations, ownership, snapshots, steps
+from provision.runtimes.docker import ownership, snapshots, steps
 from provision.runtimes.docker.data_location import Place
 from provision.runtimes.docker.site import DockerSite
 from provision.runtimes.docker.snapshots import REPLACED, SNAPSHOT
@@ -28,7 +28,7 @@ class DockerClusters(Clusters):
         self.world, self.site = world, DockerSite.of(world.site)
         self.found = snapshots.find(self.site)
         self.is_half_done = self.found.restoring is not None
-        self.major, self.size = self._major(), self._size()
+        self.major, self.size = self.site.data_major, self._size()
         self.kept = self._read(SNAPSHOT)
         self.replaced = next(iter(self._read(REPLACED)), None)
 
@@ -36,14 +36,6 @@ class DockerClusters(Clusters):
         """Return those of a kind, the newest first."""
         kept = [read(text, name) for name, text in self.found.of(kind).items()]
         return tuple(sorted([each for each in kept if each is not None], key=lambda each: each.at, reverse=True))
-
-    def _major(self) -> int:
-        site = self.site
-        if (current := site.generations.current) is not None and current.major is not None:
-            return current.major
-        labelled = next(filter(None, (generations.major_of(each or {}) for each in site.volumes.values())), 0)
-        made_by = data_location.major((site.container or {}).get("Config") or {})
-        return labelled or made_by or site.spec.server.major
 
     def _size(self) -> int:
         """Return the bytes of the data where the server can be asked, else 0."""

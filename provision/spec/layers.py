@@ -162,13 +162,9 @@ def _excluded(upper: Mapping, place: Place) -> Iterator[str]:
         for name in excluded if _is_at(place, (pattern,)) else ():
             value = upper.value(name)
             # A variable may say that it is not ephemeral, so the reader of `data` decides that.
-            is_open = name == "ephemeral" and isinstance(value, Scalar) and ("$" in value.text or _no(value))
-            if value is not None and not _is_null(value) and not is_open:
+            is_said = isinstance(value, Scalar) and ("$" in value.text or _says(upper, name, _NO))
+            if value is not None and not _is_null(value) and not (name == "ephemeral" and is_said):
                 yield from excluded[name]
-
-
-def _no(value: Scalar) -> bool:
-    return re.fullmatch(_NO, value.text) is not None
 
 
 def _move_max_connections(entries: dict[str, tuple[Scalar, Node]], upper: Mapping) -> None:

@@ -31,17 +31,7 @@ from provision.spec.readers import (
     refuse_own,
     size,
 )
-from provision.spec.reading import (
-    Key,
-    Reading,
-    Wrong,
-    all_of,
-    lazily,
-    listed,
-    mapping,
-    read_table,
-    scalar,
-)
+from provision.spec.reading import Key, Reading, Wrong, all_of, lazily, listed, mapping, read_table, scalar
 from provision.spec.settings import OWNED, read_settings
 from provision.spec.yaml import Node, Scalar, Sequence
 

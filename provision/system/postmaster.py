@@ -113,7 +113,7 @@ def is_server(pid: int, data: Path) -> bool:
     if not is_alive(pid):
         return False
     if not _PROC.joinpath("self").exists():
-        return _looks_like_server(pid, data)
+        return _runs_postgres(pid) and f"-D {data}" in _said_by_ps(pid)
     try:
         name = (_PROC / str(pid) / "comm").read_text().strip()
     except OSError:
@@ -134,10 +134,6 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return True
     return state not in "ZX"
-
-
-def _looks_like_server(pid: int, data: Path) -> bool:
-    return _runs_postgres(pid) and f"-D {data}" in _said_by_ps(pid)
 
 
 def _runs_postgres(pid: int) -> bool:

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, overload
 
 from provision.system import no_commands, variables
 
@@ -63,6 +63,13 @@ def start(argv: Sequence[Any], *, unknown: str = "", **options: Any) -> Popen[by
 
     no_commands.refuse(unknown or _unknown(argv))
     return Popen(argv, **{"env": variables.environ(), **options})
+
+
+def start_alone(argv: Sequence[Any], log: IO[bytes] | int, **options: Any) -> Popen[bytes]:
+    """Start a program as :func:`start` does, in a session of its own: it reads nothing, and all it says is in a log."""
+    from subprocess import DEVNULL
+
+    return start(argv, stdin=DEVNULL, stdout=log, stderr=log, start_new_session=True, **options)
 
 
 def start_ssh(argv: Sequence[str], **options: Any) -> Popen[bytes]:

@@ -66,8 +66,7 @@ class ReadOnlyQuery:
             next_step="as an administrator: grant it, or have this role own the database and what is in it",
         )
         silent = UnavailableError(
-            f"the server at {self._endpoint.address} did not answer a question",
-            next_step=command("status"),
+            f"the server at {self._endpoint.address} did not answer a question", next_step=command("status")
         )
         try:
             with translated(psycopg2.Error, into=silent), translated(InsufficientPrivilege, into=refused):

@@ -92,16 +92,8 @@ def _spawn(call: ServerCall, log: Path) -> int:
     descriptor = open_own(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     failed = StepFailedError("the server cannot be run")
     with os.fdopen(descriptor, "ab") as output, translated(OSError, into=failed):
-        process = processes.start(
-            call.argv,
-            stdin=processes.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            env=environment(),
-            start_new_session=True,
-            umask=0o077,
-            **as_user(call.user),
+        process = processes.start_alone(
+            call.argv, output, cwd="/", env=environment(), umask=0o077, **as_user(call.user)
         )
     process.returncode = 0  # it outlives us, and Python must not complain about that
     return process.pid

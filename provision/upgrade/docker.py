@@ -7,16 +7,7 @@ from collections.abc import Mapping
 from provision.errors import RefusedError
 from provision.model import Action, Address, Effect, Step
 from provision.model.effects import EngineCall
-from provision.runtimes.docker import (
-    checks,
-    compose,
-    data_location,
-    generations,
-    ownership,
-    scripts,
-    steps,
-    unmounted_data,
-)
+from provision.runtimes.docker import checks, compose, generations, ownership, scripts, steps, unmounted_data
 from provision.runtimes.docker.compose import Json, Uploads
 from provision.runtimes.docker.site import DockerSite
 from provision.runtimes.names import DIRECTORY, ENVIRONMENT
@@ -40,7 +31,7 @@ class DockerUpgrader(Upgrader[DockerSite]):
         self.declared = generations.declared(data) if isinstance(data, Volume) else ""
         self.temporary = generations.temporary_name(site.container_name)
         self.image = str(container["Config"]["Image"]) if container else ""
-        self.major = self._major()
+        self.major = site.data_major
         self.is_upgraded = self.found.is_upgraded
         mounts = container.get("Mounts") or ()
         self.is_switched = not container or any(each.get("Name") == self.volume for each in mounts)
@@ -51,13 +42,6 @@ class DockerUpgrader(Upgrader[DockerSite]):
         self.kept = tuple(
             Kept(Address("volume", each.name), each.major, self._removal(each.name)) for each in self.found.kept
         )
-
-    def _major(self) -> int:
-        current, site = self.found.current, self.site
-        if current is not None and current.major is not None:
-            return current.major
-        labelled = next(filter(None, (generations.major_of(each or {}) for each in site.volumes.values())), 0)
-        return labelled or data_location.major((site.container or {}).get("Config") or {}) or self.spec.server.major
 
     def _removal(self, volume: str) -> tuple[Effect, ...]:
         """Return what removes a volume; one with a mark stops to count when the mark is gone."""

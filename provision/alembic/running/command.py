@@ -89,22 +89,11 @@ def _once(run: Run) -> tuple[int | None, str]:
 
 def _start(run: Run, log: int) -> processes.Popen[bytes]:
     tree, endpoint = run.tree, run.endpoint
+    argv = [each.replace("{target}", _target(run)) for each in tree.command]
+    session = {**tls(endpoint), **role_of_programs(endpoint), **filled(tree, endpoint)}
     try:
-        return processes.start(
-            [each.replace("{target}", _target(run)) for each in tree.command],
-            stdin=processes.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=run.location.cwd,
-            env={
-                **environment(tree),
-                "PYTHONUNBUFFERED": "1",
-                **tls(endpoint),
-                **role_of_programs(endpoint),
-                **filled(tree, endpoint),
-            },
-            start_new_session=True,
-        )
+        env = {**environment(tree), "PYTHONUNBUFFERED": "1", **session}
+        return processes.start_alone(argv, log, cwd=run.location.cwd, env=env)
     except OSError as error:
         raise StepFailedError(
             f"the program of these migrations cannot be run: {tree.command[0]}",

@@ -224,11 +224,16 @@ def rows_of_tables(tables: Sequence[str], query: Query) -> dict[str, tuple[str, 
     Raises:
         provision.errors.UnavailableError: the server cannot be reached.
     """
-    there = [str(name) for (name,) in query.rows(_EXISTING, (list(tables),))]
-    parts = [f"SELECT {literal(each)}, version_num::text FROM {each}" for each in there]  # noqa: S608  # quoted
-    found: dict[str, list[str]] = {each: [] for each in tables}
+    there = {str(name): str(name) for (name,) in query.rows(_EXISTING, (list(tables),))}
+    return {**dict.fromkeys(tables, ()), **rows_by_name(there, query)}
+
+
+def rows_by_name(tables: Mapping[str, str], query: Query) -> dict[str, tuple[str, ...]]:
+    """Return the rows of version tables that have some, by the names that ``tables`` gives these identifiers of SQL."""
+    parts = [f"SELECT {literal(name)}, version_num::text FROM {table}" for name, table in tables.items()]  # noqa: S608
+    found: dict[str, list[str]] = {}
     for name, row in query.rows(" UNION ALL ".join(parts)) if parts else ():
-        found[name].append(row)
+        found.setdefault(name, []).append(row)
     return {name: tuple(sorted(rows)) for name, rows in found.items()}
 
 

@@ -70,7 +70,7 @@ class Corrections:
                     granting.grants(missing), _owners(missing), grant_title(state), self._about(missing, said, verdict)
                 ),
                 revoke=self._change(
-                    self._revoked(surplus),
+                    self._revoking.statements(surplus) if surplus else (),
                     self._losing(surplus),
                     _taken(state, surplus),
                     about,
@@ -116,9 +116,6 @@ class Corrections:
     ) -> Change:
         is_late = any(each not in self._cluster.roles for each in owners)
         return Change(statements, title, (detail,) if detail else (), cuts_off, tuple(sorted(owners)), is_late)
-
-    def _revoked(self, surplus: Sequence[Difference]) -> tuple[str, ...]:
-        return self._revoking.statements(surplus) if surplus else ()
 
     @property
     def _differences(self) -> list[Difference]:

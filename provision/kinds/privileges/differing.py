@@ -191,13 +191,10 @@ class Judge:
             if base is not None and names:
                 self._compare(scope.on(part.keyword), part, names, scope.grantee, base)
         missing = [scope.single[keyword][name] for keyword, name in sorted(left)]
-        if scope.wide and not self._is_known(scope.schema):
+        if scope.wide and scope.schema not in {*self._contents.schemas, *self._declared.schemas}:
             missing += scope.wide.values()
         for wish in missing:
             self.verdicts[wish.on, scope.grantee].unknown += map(Absent, wish.grants)
-
-    def _is_known(self, schema: str) -> bool:
-        return schema in self._contents.schemas or schema in self._declared.schemas
 
     def _columns(self, scope: Scope) -> None:
         """Compare the privileges of columns, where all that a table gives to the grantee is declared."""

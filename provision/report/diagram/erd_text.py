@@ -13,11 +13,7 @@ from provision.spec.model import Spec
 
 def tables(spec: Spec, database: str, found: Sequence[Table]) -> dict[str, Any]:
     """Return the document of ``provision erd``."""
-    return {
-        **head("tables", spec),
-        "database": database,
-        "tables": document(found),
-    }
+    return {**head("tables", spec), "database": database, "tables": document(found)}
 
 
 def document(tables: Sequence[Table]) -> list[dict[str, Any]]:

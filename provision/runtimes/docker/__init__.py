@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provision.errors import UnavailableError
 from provision.model.value import replace
-from provision.runtimes import here
+from provision.runtimes import another_port, here
 from provision.runtimes.names import COMPOSE, DECLARED, DIRECTORY, ENVIRONMENT, LINK
 from provision.spec.model import DataPath, Ephemeral, Spec, Volume
 
@@ -76,10 +76,7 @@ def port(spec: Spec, look: Look) -> int:
     remembered = _remembered(spec, look)
     if remembered and spec.server.may_have(remembered) and not look.is_left(remembered):
         return remembered
-    name = f"{spec.path}/{spec.name}"
-    if spec.server.first_port is not None:
-        return look.next_port(spec.server.host, name, spec.server.first_port, _published(look))
-    return look.free_port(spec.server.host, name)
+    return another_port(spec, look, lambda: _published(look))
 
 
 def _remembered(spec: Spec, look: Look) -> int:

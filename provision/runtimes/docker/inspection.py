@@ -13,7 +13,7 @@ from provision.model.effects import EngineCall, EngineOperation
 from provision.model.value import dataclass, field, replace
 from provision.runtimes import Existing, Site, Trouble, collected, server_log
 from provision.runtimes.data_directory import with_kept
-from provision.runtimes.docker import compose, containers, data_location, golden_image, spec_label
+from provision.runtimes.docker import compose, containers, data_location, generations, golden_image, spec_label
 from provision.runtimes.docker.compose import Creation, Json, Uploads
 from provision.runtimes.docker.containers import IDLE, Container, desired_container, observed_container
 from provision.runtimes.docker.data_location import Place
@@ -176,6 +176,16 @@ class Inspection(Site):
         """The data directory of the container that is there, as far as its environment says."""
         config = (self.container or {}).get("Config") or {}
         return data_location.data_directory(config, data_location.major(config) or self.spec.server.major)
+
+    @property
+    def data_major(self) -> int:
+        """The major version that made the data, as far as labels and the container tell, else the declared one."""
+        current = self.generations.current
+        if current is not None and current.major is not None:
+            return current.major
+        labelled = next(filter(None, (generations.major_of(each or {}) for each in self.volumes.values())), 0)
+        made_by = data_location.major((self.container or {}).get("Config") or {})
+        return labelled or made_by or self.spec.server.major
 
     @property
     def state(self) -> str:

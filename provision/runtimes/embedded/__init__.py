@@ -12,6 +12,7 @@ from pathlib import Path
 
 from provision.model import File
 from provision.model.value import replace
+from provision.runtimes import another_port
 from provision.runtimes.embedded import checks
 from provision.runtimes.embedded.command_line import option
 from provision.runtimes.embedded.directories import CONFIG, running, settle
@@ -66,10 +67,7 @@ def port(spec: Spec, look: Look) -> int:
         and (taken == remembered or look.listener(spec.server.host, remembered) is None)
     ):
         return remembered
-    name = f"{spec.path}/{spec.name}"
-    if spec.server.first_port is not None:
-        return look.next_port(spec.server.host, name, spec.server.first_port)
-    return look.free_port(spec.server.host, name)
+    return another_port(spec, look)
 
 
 def located(spec: Spec, look: Look) -> Spec:
@@ -95,10 +93,8 @@ def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
 
 def identity(spec: Spec, look: Look) -> str:
     """Return path and build of the programs that would run."""
-    server = spec.server
-    found = look.machine.installations(server.bin_dir, server.major)
-    chosen = next((each for each in found if each.major == server.major), None)
-    return look.machine.build(chosen.programs / "postgres") if chosen is not None else ""
+    programs = checks.installed(spec, look)
+    return look.machine.build(programs / "postgres") if programs is not None else ""
 
 
 def examine(spec: Spec, files: Mapping[str, File], look: Look) -> EmbeddedSite:

