@@ -18,7 +18,7 @@ from typing import Any
 
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import Location, adds_directories, locate, runs_in_a_loop
-from provision.alembic.tree.source import Fields, NotStaticError, id_fault, names_version_num, stated_id
+from provision.alembic.tree.source import Fields, NotStaticError, id_fault, names_version_num, stamp, stated_id
 from provision.alembic.tree.targets import resolve
 from provision.errors import MigrationsError, Problem, ProvisionError, SpecError, UsageError, as_word
 from provision.model import MASK, Endpoint
@@ -168,21 +168,12 @@ def load(tree: Migrations, cache: Path | None = None, *, runs: bool = True) -> t
     """
     location = find(tree, cache, None if runs else _unknown)
     files = tuple(_files(location))
-    seen = tree, cache, location, {path: _stamp(path) for path in (location.env, *files)}
+    seen = tree, cache, location, {path: stamp(path) for path in (location.env, *files)}
     before, graph = _loaded.get(tree.name, (None, None))
     if graph is None or before != seen:
         graph = _graph(tree, location, files, cache, runs=runs)
         _loaded[tree.name] = seen, graph
     return graph, location
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what differs in a file that has been written since, as Python itself sees it; nothing where none is."""
-    try:
-        found = os.stat(path)  # noqa: PTH116  # there can be hundreds
-    except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _graph(tree: Migrations, location: Location, files: Sequence[Path], cache: Path | None, *, runs: bool) -> Graph:

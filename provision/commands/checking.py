@@ -9,7 +9,7 @@ import click
 from provision import alembic
 from provision.commands.migrate import again, none, one, server_unless_new, verb
 from provision.commands.options import format_option
-from provision.errors import EXIT_DONE, EXIT_FAILED
+from provision.errors import EXIT_DONE, EXIT_FAILED, with_spec
 
 if TYPE_CHECKING:
     from provision.alembic import Law, Linted, Trace, Tree
@@ -176,7 +176,6 @@ def test(console: Console, environment: Environment, tree: Tree, _: None) -> int
 
     The declared database is only read. The scratch databases are dropped at the end. Exits with 1 when a law is broken.
     """
-    from provision.errors import with_spec
     from provision.report import laws as report
     from provision.report.pipelines import results
 

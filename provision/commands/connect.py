@@ -8,7 +8,7 @@ import click
 
 from provision.commands.options import load_environment, subcommand
 from provision.commands.specfile import refuse_url
-from provision.errors import EXIT_DONE, EXIT_INTERRUPTED
+from provision.errors import EXIT_DONE, EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,8 +111,6 @@ class AfterDashes(click.Command):
     def _before_dashes(self, ctx: click.Context, option: str, args: list[str]) -> Exception:
         """Return the error that another program's option is not behind ``--``, with the line that has it there."""
         from shlex import join
-
-        from provision.errors import UsageError
 
         together = option[1:] if option[:2] != "--" else "--"  # in `-qAt`, our own -q may be the first letter
         first = next(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from provision import alembic
-from provision.commands.options import about_spec, help_without_verb, load_environment, subcommand, switches
+from provision.commands.options import about_spec, confirm, help_without_verb, load_environment, subcommand, switches
 from provision.commands.specfile import split
 from provision.commands.table import Verbs
-from provision.errors import EXIT_DONE, EXIT_FAILED, RefusedError, command as written
+from provision.errors import EXIT_DONE, EXIT_FAILED, RefusedError, command as written, with_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -291,8 +291,6 @@ def downgrade(console: Console, environment: Environment, tree: Tree, target: st
     TARGET is a revision that is applied, steps like -1 or branch@-1, or base. Shows the revisions first, and asks for
     the environment's name.
     """
-    from provision.commands.options import confirm
-
     decided = environment.backed_up(alembic.downgrade(tree, lambda: environment.superuser, target))
     if not yes and not decided.plan.is_empty:
         line = again(console, "downgrade --yes", target)
@@ -318,7 +316,6 @@ def stamp(console: Console, environment: Environment, tree: Tree, targets: Words
 
 def _carry_out(console: Console, environment: Environment, decided: Decided, verb: str) -> int:
     """Make a move that was decided, and say what became of it, and where the next apply goes."""
-    from provision.errors import with_spec
     from provision.report import migrations
     from provision.report.progress import followed
 

@@ -9,7 +9,7 @@ import click
 
 from provision.commands.specfile import DEFAULT_NAMES, find_spec, shell_word
 from provision.environ import INSECURE_TCP, NO_COMMANDS
-from provision.errors import EXIT_USAGE, CancelledError, ProvisionError, RefusedError, UsageError
+from provision.errors import EXIT_USAGE, CancelledError, ProvisionError, RefusedError, UsageError, command
 from provision.report.console import Console
 
 if TYPE_CHECKING:
@@ -218,8 +218,6 @@ def load_spec(console: Console, given: Path | None) -> Spec:
 
 def _runs_commands(spec: str) -> UsageError:
     """Return the error of a command that cannot do its work without what the spec names."""
-    from provision.errors import UsageError, command
-
     name = click.get_current_context().command_path
     again = f"{name} {spec}".rstrip()
     return UsageError(

@@ -169,7 +169,6 @@ def destroy_named(console: Console, name: str, directory: Path | None, *, data: 
     import shlex
 
     from provision.api import spec_of
-    from provision.commands.options import confirm
     from provision.everywhere import acting
     from provision.report.progress import followed
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision.commands.options import load_spec, subcommand
+from provision.commands.options import FINAL, confirm, load_spec, subcommand
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,8 +96,6 @@ def _say_upgraded(console: Console, found: Survey) -> None:
 
 def _confirm(console: Console, spec: Spec, plan: Plan, verb: Verb) -> None:
     """Show what would be done, and ask for the name of the environment."""
-    from provision.commands.options import FINAL, confirm
-
     is_final = any(step.destroys for step in plan.steps)
     what = "data would be removed for good" if is_final else "writers would wait"
     again = console.line(" ".join(filter(None, ("upgrade", verb.value, "--yes"))))

@@ -13,7 +13,7 @@ from provision.model.words import size, socket_address
 from provision.runtimes import load
 from provision.runtimes.choice import choose
 from provision.spec.model import DataPath, Ephemeral
-from provision.system import processes
+from provision.system import no_commands, processes
 from provision.system.cluster_copy import free
 
 _MEBIBYTE: Final = 1 << 20
@@ -63,7 +63,6 @@ def image(scene: Scene) -> Iterator[Finding]:
     if scene.look.image(reference) is not None:
         yield Finding("image", Level.OK, f"{reference} is here")
         return
-    from provision.system import no_commands
 
     if no_commands.leaves_out(f"whether {reference} can be pulled: no registry was asked"):
         yield Finding("image", Level.UNKNOWN, f"{reference} is not here, and no registry was asked")

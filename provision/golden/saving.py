@@ -48,8 +48,9 @@ SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
 CONFIGURATION = ("pg_hba.conf", "pg_ident.conf", "postgresql.conf")
 """Files in the data directory that a person can change, for which the server gives no transaction id."""
 AUTO_CONF = "postgresql.auto.conf"
-_DIGEST = """
-SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.pg_read_binary_file(%s, 0, 1000000000, true)), 'hex')
+_DIGESTS = """
+SELECT name, pg_catalog.encode(pg_catalog.sha256(pg_catalog.pg_read_binary_file(name, 0, 1000000000, true)), 'hex')
+FROM pg_catalog.unnest(%s::text[]) AS t (name)
 """
 _MAPPINGS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_user_mapping WHERE umoptions IS NOT NULL)"
 _INITIAL = (MAINTENANCE, "template1")
@@ -87,7 +88,7 @@ def _seen(spec: Spec, at: Endpoint) -> dict[str, Any]:
         if not any(rows(connection, _OTHERS)[0][0] == 0 for _ in attempts(_PATIENCE, _POLL)):
             raise StepFailedError("others were connected when it was made")
         xid, system, databases, roles, subscribes = rows(connection, _SEEN)[0]
-        configuration = {each: rows(connection, _DIGEST, (each,))[0][0] or "" for each in CONFIGURATION}
+        configuration = {name: digest or "" for name, digest in rows(connection, _DIGESTS, (list(CONFIGURATION),))}
     declared = {*_INITIAL, at.database, *spec.databases}
     if strange := [*[each for each in roles if each not in spec.roles and each != spec.server.user],
                    *[each for each in databases if each not in declared]]:  # fmt: skip

@@ -5,6 +5,8 @@ https://www.postgresql.org/docs/current/config-setting.html#CONFIG-SETTING-CONFI
 
 from __future__ import annotations
 
+import re
+
 from provision.spec.model import Ephemeral, Spec
 
 # What initdb would have written into the postgresql.conf that ours takes the place of.
@@ -46,8 +48,6 @@ def parse(text: str) -> dict[str, str]:
 
 
 def _parse_line(line: str, number: int) -> tuple[str, str]:
-    import re
-
     match = re.fullmatch(r"\s*([A-Za-z_][\w.$]*)\s*(?:=|\s)\s*('(?:[^'\\]|''|\\.)*'|[^\s#']+)\s*(?:#.*)?", line)
     if match is None:
         message = f"line {number} is not `name = value`: {line.strip()}"
@@ -65,8 +65,6 @@ def quote(value: object) -> str:
     >>> quote("a'b"), quote(200), quote(True)
     ("'a''b'", '200', 'on')
     """
-    import re
-
     if isinstance(value, bool):
         return "on" if value else "off"
     text = str(value)
@@ -82,7 +80,6 @@ def unquote(quoted: str) -> str:
     >>> unquote(r"'a''b\\c'")
     "a'b\\c"
     """
-    import re
 
     def replace(match: re.Match[str]) -> str:
         if match[0] == "''":

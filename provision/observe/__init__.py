@@ -16,7 +16,7 @@ from provision.observe.outside import World, world
 from provision.spec import parameters
 from provision.spec.load import again
 from provision.spec.model import Spec
-from provision.system import no_commands, secrets
+from provision.system import no_commands, ports, secrets
 from provision.system.postgres import LoginError
 from provision.system.variables import environ
 
@@ -112,7 +112,6 @@ def _chooses_again(spec: Spec, error: ProvisionError) -> bool:
     """Whether another port can be taken, because the one that others have was our choice."""
     if error.taken_port is None or spec.server.first_port is None:
         return False
-    from provision.system import ports
 
     ports.leave_port(error.taken_port)
     return True

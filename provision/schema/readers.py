@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from provision.alembic.child.fill import NAMES
 from provision.schema import values
 from provision.schema.values import Fragment
+from provision.spec.grants import ON
 from provision.spec.readers import LONGEST_IDENTIFIER
 
 
@@ -70,8 +71,6 @@ def _templates(made_with: Mapping[str, Any]) -> Fragment:
 
 
 def _object(made_with: Mapping[str, Any]) -> Fragment:
-    from provision.spec.grants import ON
-
     word = made_with["word"]
     if word == "large_object":
         return values.pattern(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from provision.errors import ProvisionError, RefusedError, UsageError, as_word
-from provision.system import processes
+from provision.system import machine, processes
 from provision.system.client_programs import dbname, passfile
 from provision.system.engine_address import PODMAN
 from provision.system.libpq import PLACE, attrs, tls
@@ -114,8 +114,6 @@ def run(
 
 
 def _of_the_wheel(major: int) -> str | None:
-    from provision.system import machine
-
     found = [each for each in machine.of_the_wheel() if each.major >= major]
     return shutil.which("psql", path=found[0].programs) if found else None
 

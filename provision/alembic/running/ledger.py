@@ -15,7 +15,7 @@ from pathlib import Path
 from provision.alembic.running.events import MigrationEvent
 from provision.alembic.running.lock import LockConnection
 from provision.alembic.tree.graph import Graph
-from provision.alembic.tree.source import Revision, digest
+from provision.alembic.tree.source import Revision, digest, stamp
 from provision.alembic.tree.version_table import (
     LEDGER,
     LEDGER_IS_THERE,
@@ -151,9 +151,7 @@ class Ledger:
 def _is_as_read(revision: Revision) -> bool:
     """Tell whether a file is still what was planned: of one that was edited meanwhile, it is not known what ran."""
     try:
-        found = revision.path.stat()
-        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-        return _digest_of(revision.path, stamp) == revision.sha256
+        return _digest_of(revision.path, stamp(revision.path)) == revision.sha256
     except OSError:
         return False
 

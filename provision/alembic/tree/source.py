@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -67,6 +68,15 @@ class Revision:
 def digest(source: bytes) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal; how its lines end, which is Git's affair, is left out."""
     return hashlib.sha256(source.replace(b"\r\n", b"\n")).hexdigest()
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return what differs in a file that has been written since, as Python itself sees it; nothing where none is."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # there can be hundreds
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def restore(fields: Fields, path: Path, sha256: str) -> Revision:

@@ -55,7 +55,6 @@ def planned(console: Console, seen: Survey, scripts: Callable[[], Sequence[Scrip
 
 def _sql(scripts: Callable[[], Sequence[Script]]) -> Iterator[Block]:
     """Yield the SQL of the migrations, folded away; that it cannot be rendered fails no plan."""
-    from provision.errors import ProvisionError
     from provision.report.sql import lines
 
     try:
