@@ -38,7 +38,7 @@ VARIABLES = PLACE | frozenset(_SESSION.split())
 def own_process() -> dict[str, str]:
     """Return the variables of this process, and take those of libpq out of it.
 
-    It is for a program that is the only user of its process: libpq follows some of them whatever it is given.
+    It is for the only user of a process, and for a run of tests: libpq follows some of them whatever it is given.
     """
     found = dict(os.environ)
     for name in VARIABLES & found.keys():

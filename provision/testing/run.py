@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import statistics
+from collections import ChainMap
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import count
@@ -22,6 +24,7 @@ from provision.observe import outside
 from provision.report.console import PLAIN
 from provision.report.errors import WIDEST, render
 from provision.spec.derived import for_tests, of_test
+from provision.system import libpq, variables
 from provision.testing import sql
 from provision.testing.database import Database
 
@@ -54,7 +57,7 @@ class RunEnvironment(Environment):
     """The environment of a test run: what the spec declares, on a server that only this run uses."""
 
     def __init__(self, run: TestRun, slot: int) -> None:
-        super().__init__(run.options.spec)
+        super().__init__(run.options.spec, environ=run.environ)
         self._run, self._slot = run, slot
 
     def _read(self, **options: bool) -> Spec:
@@ -71,12 +74,15 @@ class RunEnvironment(Environment):
 
 
 class TestRun:
-    """One process of a test run."""
+    """One process of a test run. Until that ends, libpq reads no variables; ``environ`` has those of the caller too."""
 
     __test__ = False  # this is no test
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        before = libpq.own_process()
+        self._taken = {name: before[name] for name in libpq.VARIABLES & before.keys()}
+        self.environ = ChainMap(os.environ, self._taken)
         self._word = options.run or secrets.token_hex(8)
         self._numbers = count(1)
         self._expected = 0
@@ -101,6 +107,7 @@ class TestRun:
             each.close(drops=not is_removed)
         if self._slot is not None:
             runs.finish(self._slot)
+        os.environ.update(self.environ)
 
     def summary(self) -> list[str]:
         """Return what databases cost, in words."""
@@ -124,7 +131,7 @@ class TestRun:
     def _join(self) -> None:
         self._check()
         try:
-            spec = Environment(self.options.spec).spec
+            spec = Environment(self.options.spec, environ=self.environ).spec
         except UsageError as error:
             error.next_step = (error.next_step or NextStep()) + "   (it is `provision_spec` in the ini file of pytest)"
             raise
@@ -240,7 +247,8 @@ class TestRun:
         """Fail the test with our own words, and all that follow without another try."""
         if self._failure is None:
             try:
-                yield
+                with variables.using(self.environ):
+                    yield
             except ProvisionError as error:
                 error.next_step = error.next_step and error.next_step.line(shown(self.options.spec))
                 self._failure = f"provision: {error.sentence}\nthe first error of this process has the details"

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from support import program
 from support.suite import COMMITS, processes
 
@@ -110,6 +111,39 @@ def test_every_fixture(suite: Suite) -> None:
     suite.write("test_fixtures.py", FIXTURES)
     out = suite.run("-v", "-W", "error", passed=15)
     assert "databases, waited for" in out
+
+
+LIBPQ = {
+    "PGSERVICE": "nowhere",
+    "PGHOST": "192.0.2.1",
+    "PGHOSTADDR": "192.0.2.1",
+    "PGPORT": "1",
+    "PGUSER": "another",
+    "PGPASSWORD": "from-the-shell",
+    "PGDATABASE": "another",
+    "PGSSLMODE": "require",
+    "PGOPTIONS": "-c default_transaction_read_only=on",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGTZ": "Asia/Tokyo",
+}
+READS = """
+import os
+
+
+def test_libpq_reads_nothing(database_url):
+    assert not [name for name in os.environ if name.startswith("PG")]
+    assert ":from-the-shell@" in database_url
+"""
+AT_THE_END = "import os\n\n\ndef pytest_unconfigure():\n    print('again:', os.environ['PGSERVICE'])\n"
+
+
+def test_what_libpq_reads_in_the_shell_leads_no_test_astray(suite: Suite) -> None:
+    """The spec may use it, and it is there again once the run has ended."""
+    suite.document["roles"]["app"]["password"] = "${PGPASSWORD}"
+    suite.write("provision.yml", yaml.safe_dump(suite.document))
+    suite.write("test_fixtures.py", FIXTURES + READS)
+    suite.write("conftest.py", AT_THE_END)
+    assert "again: nowhere" in suite.run("-v", "-W", "error", passed=16, **LIBPQ)
 
 
 def test_a_run_that_is_killed_and_run_again(suite: Suite) -> None:
