@@ -11,6 +11,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import Location, adds_directories, locate, runs_in_a_loop
-from provision.alembic.tree.source import Fields, NotStaticError, id_fault, names_version_num, stamp, stated_id
+from provision.alembic.tree.source import Fields, NotStaticError, digest, id_fault, names_version_num, stamp, stated_id
 from provision.alembic.tree.targets import resolve
 from provision.errors import MigrationsError, Problem, ProvisionError, SpecError, UsageError, as_word
 from provision.model import MASK, Endpoint
@@ -26,8 +27,13 @@ from provision.model.value import dataclass, replace
 from provision.spec.model import Migrations, Spec
 from provision.system import owned
 from provision.system.files import without_waiting, write_atomically
+from provision.system.variables import cache_home
 
 _SHORT = 6
+_MANY = 50
+"""Revisions that take longer to read than the cache of another environment."""
+_LONG_AGO = 90 * 86400.0
+_DIGITS = 32
 _unwritten: dict[Path, str] = {}
 """What this process has learned and no cache holds yet: looking writes nothing, and nothing is asked twice in a run."""
 _loaded: dict[str, tuple[tuple[Any, ...], Graph]] = {}
@@ -154,10 +160,33 @@ def choose(spec: Spec, name: str | None = None, tenant: str | None = None) -> Tr
 
 
 def remember(directory: Path) -> None:
-    """Write what was learned into the caches of a directory; being unable to is no error."""
-    for path in [each for each in _unwritten if each.parent == directory]:
+    """Write what was learned into the caches of a directory, and of the user; being unable to is no error."""
+    for path in [each for each in _unwritten if each.parent in (directory, _of_the_user())]:
         with suppress(ProvisionError):
-            write_atomically(path, _unwritten.pop(path), 0o644)
+            write_atomically(path, _unwritten.pop(path), 0o644 if path.parent == directory else 0o600)
+            if path.parent != directory:
+                _remove_old(path.parent)
+
+
+def _of_the_user() -> Path:
+    return cache_home() / "provision" / "revisions"
+
+
+def _remove_old(caches: Path) -> None:
+    with suppress(OSError):
+        for each in caches.iterdir():
+            if time.time() - each.stat().st_mtime > _LONG_AGO:
+                each.unlink()
+
+
+def _shared(sources: Mapping[Path, bytes]) -> Path | None:
+    """Return the cache of the user for a tree with these files, in whichever checkout or environment it is.
+
+    It is called after one of the files, the same one as long as that is there. None where reading them is as quick.
+    """
+    if len(sources) < _MANY:
+        return None
+    return _of_the_user() / f"{min(map(digest, sources.values()))[:_DIGITS]}.json"
 
 
 def load(tree: Migrations, cache: Path | None = None, *, runs: bool = True) -> tuple[Graph, Location]:
@@ -187,10 +216,13 @@ def _graph(tree: Migrations, location: Location, files: Sequence[Path], cache: P
     sources = {path: _read(path) for path in files}
     if not sources:
         _refuse_overlooked(location)
-    known = _recall(cache)
+    own = _recall(cache)
+    shared = _shared(sources) if cache is not None and not own else None
+    known = own or _recall(shared)
     graph = Graph.of(sources, known, run if runs else None, mask=_mask_of(tree))
-    if cache is not None and graph.cache != known:
-        _unwritten[cache] = json.dumps(graph.cache, separators=(",", ":"))
+    for path, before in ((cache, own), (shared, known)):
+        if path is not None and graph.cache != before:
+            _unwritten[path] = json.dumps(graph.cache, separators=(",", ":"))
     graph.unread = _unread(location)
     if location.env.is_file():
         env = _read(location.env)

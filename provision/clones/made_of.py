@@ -21,6 +21,7 @@ from provision.model import TEMPLATE
 from provision.model.value import asdict, replace
 from provision.observe import outside
 from provision.system import files, owned
+from provision.system.variables import cache_home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +109,7 @@ def forget(template: str) -> None:
 
 
 def _path(template: str) -> Path:
-    return keyed.cache_home() / "provision" / "templates" / f"{template}.json"
+    return cache_home() / "provision" / "templates" / f"{template}.json"
 
 
 def _trusting(world: World, source: str) -> World:

@@ -19,21 +19,12 @@ from typing import Any
 from provision.errors import ProvisionError
 from provision.system import owned
 from provision.system.files import without_waiting, write_atomically
-from provision.system.variables import environ
+from provision.system.variables import cache_home
 
 _DIGITS = 20
 """Of a digest: equal files are what it is about, and a golden has many."""
 _made: dict[Path, str] = {}
 """Keys that this process has made and not written yet: looking writes nothing."""
-
-
-def cache_home() -> Path:
-    """Return the directory of the user's caches.
-
-    https://specifications.freedesktop.org/basedir-spec/latest/
-    """
-    given = environ().get("XDG_CACHE_HOME", "")
-    return Path(given) if given.startswith("/") else Path(environ().get("HOME") or Path.home()) / ".cache"
 
 
 def text(value: Any) -> str:

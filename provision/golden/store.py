@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import RefusedError, as_word
 from provision.golden.key import Golden
-from provision.golden.keyed import cache_home
 from provision.model.value import replace
 from provision.system.files import explaining, make_directory, sync_directory
+from provision.system.variables import cache_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

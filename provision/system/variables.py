@@ -6,6 +6,7 @@ import os
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 _given: ContextVar[Mapping[str, str] | None] = ContextVar("variables", default=None)
 
@@ -19,6 +20,15 @@ def environ() -> Mapping[str, str]:
 def without(names: Container[str]) -> dict[str, str]:
     """Return the variables but those with these names."""
     return {name: value for name, value in environ().items() if name not in names}
+
+
+def cache_home() -> Path:
+    """Return the directory of the user's caches.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/
+    """
+    given = environ().get("XDG_CACHE_HOME", "")
+    return Path(given) if given.startswith("/") else Path(environ().get("HOME") or Path.home()) / ".cache"
 
 
 @contextmanager

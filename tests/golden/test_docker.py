@@ -25,6 +25,7 @@ from provision.errors import ProvisionError
 from provision.golden import keyed
 from provision.model.effects import EngineCall
 from provision.system import engine_calls
+from provision.system.variables import cache_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,7 +178,7 @@ def test_no_secret_is_in_the_image(fresh: Environment, place: str, tmp_path: Pat
     for each in (verifier, other):
         for part in each.removeprefix("SCRAM-SHA-256$4096:").replace("$", ":").split(":"):
             assert part.encode() not in content
-    assert (keyed.cache_home() / "provision" / "golden.key").is_file()  # the password is made with it
+    assert (cache_home() / "provision" / "golden.key").is_file()  # the password is made with it
     for each in (PASSWORD, keyed.password(image.partition(":")[2])):
         assert each.encode() not in content
     (tmp_path / "golden.tar").write_bytes(content)
