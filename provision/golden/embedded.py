@@ -31,9 +31,8 @@ _OWN = ProvisionError("goldens of embedded servers stay where they are", next_st
 _SAID = ("ERROR:", "FATAL:", "PANIC:")
 
 
-def store(look: Look) -> DirectoryStore:
+def store(_look: Look) -> DirectoryStore:
     """Return the goldens of this user."""
-    del look
     return DirectoryStore()
 
 
@@ -101,9 +100,8 @@ def _whole() -> Iterator[None]:
         raise OSError(message) from error
 
 
-def discarding(world: World, containers: Sequence[str], *, with_data: bool) -> tuple[Effect, ...]:
+def discarding(world: World, _containers: Sequence[str], *, with_data: bool) -> tuple[Effect, ...]:
     """Return what ends the server and removes the data, as a whole."""
-    del containers
     if not with_data:
         return ()
     site = EmbeddedSite.of(world.site)
@@ -114,9 +112,8 @@ def discarding(world: World, containers: Sequence[str], *, with_data: bool) -> t
 # --- saving
 
 
-def is_in_memory(world: World) -> bool:
+def is_in_memory(_world: World) -> bool:
     """Tell whether the data goes with the server: its directory stays."""
-    del world
     return False
 
 
@@ -131,15 +128,9 @@ def stops(world: World, effect: Effect) -> bool:
     return isinstance(effect, ServerCall) and effect.operation == "stop" and effect.data == data
 
 
-def beginning(world: World, effect: SaveGolden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+def beginning(_world: World, effect: SaveGolden, steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """Return the steps with ``effect`` after initdb, before a server runs on the data."""
-    del world
-    return tuple(
-        replace(step, effects=tuple(_followed(step.effects, effect)))
-        if any(isinstance(each, ServerCall) and each.operation == "initialise" for each in step.effects)
-        else step
-        for step in steps
-    )
+    return tuple([replace(step, effects=tuple(_followed(step.effects, effect))) for step in steps])
 
 
 def _followed(effects: Sequence[Effect], effect: SaveGolden) -> Iterator[Effect]:
@@ -149,13 +140,12 @@ def _followed(effects: Sequence[Effect], effect: SaveGolden) -> Iterator[Effect]
             yield effect
 
 
-def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) -> None:
+def save(world: World, effect: SaveGolden, _perform: Callable[[Effect], None]) -> None:
     """Copy the data, take the secrets out of the copy, and put it into the store.
 
     Raises:
         ProvisionError: it must not be kept, or cannot.
     """
-    del perform
     site = EmbeddedSite.of(world.site)
     data, hidden = site.places.data, site.places.generations.hidden
     golden = Golden.read(json.loads(effect.about))
@@ -176,15 +166,13 @@ def save(world: World, effect: SaveGolden, perform: Callable[[Effect], None]) ->
             remove(hidden)
 
 
-def export(look: Look, key: str, file: Path) -> None:
+def export(_look: Look, _key: str, _file: Path) -> None:
     """Refuse: a golden is used only where this user has made it."""
-    del look, key, file
     raise _OWN
 
 
-def take(look: Look, file: Path, sha256: str) -> Golden:
+def take(_look: Look, _file: Path, _sha256: str) -> Golden:
     """Refuse: a golden is used only where this user has made it."""
-    del look, file, sha256
     raise _OWN
 
 

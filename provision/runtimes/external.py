@@ -32,20 +32,18 @@ def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:
     return None
 
 
-def available(spec: Spec, look: Look) -> str:
+def available(spec: Spec, _look: Look) -> str:
     """Return the declared address; it is chosen only by name."""
-    del look
     hosts = [host for host, _ in spec.server.hosts]
     return f"the cluster at {', '.join(hosts)}" if hosts else f"the server at {spec.server.host}"
 
 
-def port(spec: Spec, look: Look) -> int:
+def port(spec: Spec, _look: Look) -> int:
     """Return the declared port.
 
     Raises:
         ProvisionError: it is ``auto``, which only a server of ours can have.
     """
-    del look
     if spec.server.port is None:
         raise ProvisionError(
             "`port: auto` has no meaning for an external server",
@@ -54,31 +52,27 @@ def port(spec: Spec, look: Look) -> int:
     return spec.server.port
 
 
-def located(spec: Spec, look: Look) -> Spec:
+def located(spec: Spec, _look: Look) -> Spec:
     """Return the spec as it is: where its data is, is its operator's business."""
-    del look
     return spec
 
 
-def identity(spec: Spec, look: Look) -> str:
+def identity(_spec: Spec, _look: Look) -> str:
     """Return nothing: the server itself is asked for its settings."""
-    del spec, look
     return ""
 
 
-def render(spec: Spec, texts: Mapping[str, str], port: int) -> dict[str, str]:
+def render(_spec: Spec, _texts: Mapping[str, str], _port: int) -> dict[str, str]:
     """Return nothing: its configuration is its operator's."""
-    del spec, texts, port
     return {}
 
 
-def examine(spec: Spec, files: Mapping[str, File], look: Look) -> ExternalSite:
+def examine(spec: Spec, _files: Mapping[str, File], look: Look) -> ExternalSite:
     """Return the site; there is nothing to look at from outside.
 
     Raises:
         ProvisionError: the password would have to be generated.
     """
-    del files
     if isinstance(spec.server.password, PasswordGenerated):
         raise ProvisionError(
             "an external server has its password already, and the spec does not say it",

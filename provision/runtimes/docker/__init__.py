@@ -58,13 +58,12 @@ def _container(spec: Spec, look: Look) -> Mapping[str, Any] | None:
     return containers.inspect(look, spec.server.container_name)
 
 
-def available(spec: Spec, look: Look) -> str:
+def available(_spec: Spec, look: Look) -> str:
     """Return the engine.
 
     Raises:
         UnavailableError: none answers.
     """
-    del spec
     look.reader.ping()
     return look.engine_name
 
