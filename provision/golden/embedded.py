@@ -14,7 +14,8 @@ from provision.golden.key import Golden
 from provision.golden.store import DirectoryStore
 from provision.kinds import role_password
 from provision.kinds.login import converge_login
-from provision.model import Effect, Secret, Step
+from provision.kinds.role import KIND as ROLE
+from provision.model import Action, Effect, Secret, Step
 from provision.model.effects import VERIFIER, RunLocalSql, SaveGolden, ServerCall, WriteFile
 from provision.model.sql import identifier, literal
 from provision.model.value import replace
@@ -43,6 +44,8 @@ def using(world: World, golden: Golden, steps: tuple[Step, ...]) -> tuple[World,
     """Return the steps with a copy in place of initdb, and passwords set as soon as the server runs."""
     site, found = EmbeddedSite.of(world.site), []
     for step in steps:
+        if step.address.kind == ROLE and step.action is Action.UPDATE:
+            continue  # its password is among those
         effects: list[Effect] = []
         for each in step.effects:
             call = each if isinstance(each, ServerCall) else None

@@ -12,7 +12,7 @@ from functools import partial
 from provision.environ import GOLDEN
 from provision.golden import Goldens, inputs, load, recorded
 from provision.golden.key import Fit, Golden, Inputs, choose
-from provision.kinds import file, login, migrations, role, server, settings, table
+from provision.kinds import Scene, file, login, migrations, role, role_password, server, settings, table
 from provision.model import Action, Begun, Plan, Step
 from provision.model.effects import Migrate, SaveGolden
 from provision.model.value import replace
@@ -74,8 +74,20 @@ def _rest(survey: Survey, fit: Fit) -> Iterator[Step]:
     for step in survey.plan.steps:
         if step.address.kind not in has:
             yield step
+        elif step.address.kind == role.KIND:
+            yield from _password(survey, step)
         elif step.address.kind == migrations.KIND and step.address.name in fit.rest:
             yield _shortened(step, applied.get(step.address.name, {}))
+
+
+def _password(survey: Survey, step: Step) -> tuple[Step, ...]:
+    """Return the step that sets the password of a role, which the golden has with another one."""
+    world, after, declared = survey.world, step.after, survey.spec.roles[step.address.name]
+    if not isinstance(after, role.Role) or role_password.wanted(declared) != "as declared":
+        return ()
+    before = replace(after, password=role_password.unlike(survey.spec, declared, world.look.text))
+    scene = Scene(survey.spec, world.inputs, world.site.ground(starting=True), survey.wishes)
+    return role.steps(step.address, before, after, scene).steps
 
 
 def _shortened(step: Step, applied: Container[str]) -> Step:

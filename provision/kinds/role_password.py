@@ -6,7 +6,9 @@ login is no superuser's, the server shows no verifiers, and a password is proved
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from provision.errors import RefusedError, command
@@ -15,6 +17,7 @@ from provision.model import UNREAD, Proof
 from provision.model.effects import WriteFile
 from provision.model.sql import identifier
 from provision.spec.access import NoPassword, Role
+from provision.spec.model import Spec
 from provision.spec.passwords import PasswordGenerated
 
 Password = Literal["as declared", "another", "set", "file gone", "md5", "none"]
@@ -62,9 +65,14 @@ def _compared(look: Look, role: Role, verifier: str | None, want: Password) -> P
         return "md5"
     if (password := look.inputs.passwords[role.name]) is UNREAD:
         return want
-    if is_generated(role) and look.text(look.spec.role_password_file(role.name)) is None:
-        return "file gone"
-    return "as declared" if scram.is_of(verifier, password) else "another"
+    other = unlike(look.spec, role, look.text)
+    return "as declared" if other == "another" and scram.is_of(verifier, password) else other
+
+
+def unlike(spec: Spec, role: Role, text: Callable[[Path], str | None]) -> Password:
+    """Return what there is in the place of a declared password; ``text`` reads a file."""
+    is_gone = is_generated(role) and text(spec.role_password_file(role.name)) is None
+    return "file gone" if is_gone else "another"
 
 
 def _proved(look: Look, role: Role, want: Password) -> tuple[Password, str]:

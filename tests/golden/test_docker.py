@@ -267,6 +267,25 @@ def test_an_image_that_lost_its_name_gets_it_back_from_its_container(fresh: Envi
     settled(fresh)
 
 
+@pytest.mark.parametrize("place", DATA)
+def test_plan_and_apply_have_the_same_steps(fresh: Environment, place: str) -> None:
+    """The passwords of roles are in no golden."""
+    roles = {"app": {"login": True}, "other": {"login": True, "password": "${PW}"}, "team": {}}
+    fresh.declare(roles=roles).server(data=DATA[place]).run("apply", "--golden")
+    fresh.run("destroy", "--data", "--yes")
+    planned = said(fresh.steps())
+    assert planned[-2:] == [
+        ("update", "role/app", "password: file gone → as declared"),
+        ("update", "role/other", "password: another → as declared"),
+    ]
+    assert said(fresh.run("apply", "--json").json()["steps"]) == planned
+    settled(fresh)
+
+
+def said(steps: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(each["action"], each["address"], "; ".join(why["text"] for why in each["why"])) for each in steps]
+
+
 def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path: Path) -> None:
     fresh.run("apply", "--golden")
     key, file = begun(fresh), tmp_path / "golden.tar"
