@@ -89,6 +89,15 @@ class Performer:
                         _, location = self._place(effect.name)
                         self._children[effect.name] = alembic.Child.start(tree, location.cwd, ahead=location.versions)
 
+    def _load_what_follows(self) -> None:
+        """Import what is needed as soon as the server runs."""
+        from provision.golden import saving  # noqa: F401
+        from provision.system import libpq, readiness  # noqa: F401
+
+        libpq.load()
+        if self._children:
+            _ = alembic.migrate
+
     def begin(self, step: Step) -> None:
         """Before a step that starts the server, keep other runs off its data.
 
@@ -113,7 +122,7 @@ class Performer:
         if self._engine is None:
             from provision.system.engine_calls import Engine
 
-            self._engine = Engine(self.world.look.address, self.world.look.reader.program)
+            self._engine = Engine(self.world.look.address, self.world.look.reader.program, self._load_what_follows)
         return self._engine
 
     @property
@@ -219,7 +228,7 @@ class Performer:
             from provision.system import initdb
 
             self._progress.detail("initialising the data directory")
-            act = partial(initdb.initialise, effect, self.world.inputs.password)
+            act = partial(initdb.initialise, effect, self.world.inputs.password, self._load_what_follows)
         elif effect.operation == "copy":
             from provision.golden import embedded
 

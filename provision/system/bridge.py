@@ -34,7 +34,10 @@ def place(container: Mapping[str, Any], published: int) -> tuple[str, int] | Non
         at, gateway = network.get("IPAddress"), network.get("Gateway")
         if not (port and at and gateway):
             continue
-        with suppress(OSError), socket.create_connection((at, port), _TIMEOUT, (gateway, 0)) as probe:
+        with suppress(OSError), socket.socket() as probe:  # create_connection() would load what resolves names
+            probe.settimeout(_TIMEOUT)
+            probe.bind((gateway, 0))
+            probe.connect((at, port))
             if f" {_word(at, port)} {_word(*probe.getsockname())} " in seen.read_text(encoding="ascii"):
                 return at, port
     return None

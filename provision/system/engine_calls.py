@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 from provision.errors import ProvisionError, StepFailedError, as_word, command, translated
 from provision.runtimes.docker import mounts
 from provision.runtimes.names import ENVIRONMENT
-from provision.system import engine, files, libpq, register
+from provision.system import engine, files, register
 from provision.system.engine_address import EngineAddress, reaching
 from provision.system.engine_client import CALL_TIMEOUT, connect
 from provision.system.waiting import attempts
@@ -61,11 +61,12 @@ _SIMPLE: Mapping[str, Callable[[APIClient, str, Mapping[str, Any]], object]] = {
 
 
 class Engine:
-    """Performs engine calls; the connection is made with the first one."""
+    """Performs engine calls; the connection is made with the first. While a container starts, it does ``meanwhile``."""
 
-    def __init__(self, address: EngineAddress, program: str) -> None:
+    def __init__(self, address: EngineAddress, program: str, meanwhile: Callable[[], object] = lambda: None) -> None:
         self.address = address
         self.program = program
+        self.meanwhile = meanwhile
         self.made: list[str] = []
         """The ids of the containers that effects have made."""
         self._client: APIClient | None = None
@@ -302,7 +303,7 @@ class Engine:
         self.made.append(made["Id"])
 
     def _start_container(self, name: str, _body: Mapping[str, Any]) -> None:
-        if self._ask(f"/containers/{quote(name)}/start", meanwhile=libpq.load) is None:
+        if self._ask(f"/containers/{quote(name)}/start", meanwhile=self.meanwhile) is None:
             self.client.start(name)
 
     def _update_container(self, name: str, body: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from provision.system.files import beside, explaining, remember, sync_directory,
 from provision.system.machine import as_user, give
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from _typeshed import SupportsRead
@@ -41,8 +41,8 @@ _DATABASES = ("postgres", "template1")
 _EVERYWHERE = "\n# Added by provision: every address that the server listens on.\nhost all all all scram-sha-256\n"
 
 
-def initialise(call: ServerCall, password: Secret) -> None:
-    """Make a data directory, whole or not at all; its superuser gets ``password``.
+def initialise(call: ServerCall, password: Secret, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Make a data directory, whole or not at all; its superuser gets ``password``. This process does ``meanwhile``.
 
     Raises:
         StepFailedError: initdb or a script failed, with what it said.
@@ -50,7 +50,7 @@ def initialise(call: ServerCall, password: Secret) -> None:
     """
     with making(call, f"the data directory {call.data} cannot be made") as temporary:
         give(temporary, call.user)
-        _run_initdb(call, temporary, password)
+        _run_initdb(call, temporary, password, meanwhile)
         with (temporary / "pg_hba.conf").open("a") as file:
             file.write(_EVERYWHERE)
         if call.scripts is not None:
@@ -81,7 +81,7 @@ def _remove_left(data: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
+def _run_initdb(call: ServerCall, directory: Path, password: Secret, meanwhile: Callable[[], object]) -> None:
     """Run initdb; the password reaches it through a pipe, which only the user that reads it may open."""
     reading, writing = os.pipe()
     try:
@@ -89,7 +89,7 @@ def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
         os.write(writing, f"{password.reveal()}\n".encode())
         os.close(writing)
         writing = -1
-        done = processes.run(
+        with processes.start(
             (*call.argv, NO_SYNC, f"--pgdata={directory}", "--pwfile=/dev/stdin"),
             stdin=reading,
             stdout=processes.PIPE,
@@ -97,15 +97,21 @@ def _run_initdb(call: ServerCall, directory: Path, password: Secret) -> None:
             cwd="/",
             env=servers.environment(),
             **as_user(call.user),
-        )
+        ) as process:
+            try:
+                meanwhile()
+                text = process.communicate()[0]
+            except BaseException:
+                process.kill()
+                raise
     finally:
         for each in (reading, writing):
             if each >= 0:
                 os.close(each)
-    if done.returncode != 0:
-        said = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+    if process.returncode != 0:
+        said = [line for line in text.decode(errors="replace").splitlines() if line.strip()]
         raise StepFailedError(
-            f"initdb failed with exit code {done.returncode}",
+            f"initdb failed with exit code {process.returncode}",
             evidence=said[-_LINES:],
             next_step=f"df -h {as_word(directory.parent)}",
         )

@@ -65,6 +65,7 @@ def main() -> int:
         channel.say(describe(error, progress))
         return 1
     channel.say({"event": "finished", "memory": memory()})
+    gc.freeze()  # the last collection of an interpreter would look through everything
     return 0
 
 
