@@ -90,7 +90,9 @@ def _judge(error: BaseException, line: str) -> tuple[int, ProvisionError]:
         return EXIT_USAGE, _slip(error, line)
     if isinstance(error, KeyboardInterrupt | click.Abort | EOFError):
         again = "   # it continues from what was done so far" if _continues(line) else ""
-        return EXIT_INTERRUPTED, ProvisionError("interrupted", next_step=f"{line or 'the same command'}{again}")
+        next_step = getattr(error, "next_step", f"{line or 'the same command'}{again}")
+        evidence = getattr(error, "evidence", ())
+        return EXIT_INTERRUPTED, ProvisionError("interrupted", evidence=evidence, next_step=next_step)
     return EXIT_BUG, ProvisionError(
         f"unexpected error, probably a bug in provision: {type(error).__name__}",
         evidence=[f"the details are in {_record(error)}"],

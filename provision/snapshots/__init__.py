@@ -181,10 +181,10 @@ def _whole(run: Run, found: Look, performer: Performer) -> None:
     except BaseException as error:
         with suppress(ProvisionError):
             if whole.is_half_done(outside.world(found.world.spec)):
-                again = ()
-                if isinstance(error, ProvisionError):
-                    error.evidence = (*error.evidence, "the data is half replaced; no row is lost, and apply ends it")
-                    error.next_step = command("apply")
+                again, said = (), getattr(error, "evidence", ())
+                # A Ctrl-C has neither by itself, and is reported with both.
+                error.evidence = (*said, "the data is half replaced; no row is lost, and apply ends it")  # type: ignore[attr-defined]
+                error.next_step = command("apply")  # type: ignore[attr-defined]
         for effect in again:
             with suppress(ProvisionError), performer.explained():
                 performer.perform(effect)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,12 +245,12 @@ def test_copies_share_blocks_where_the_file_system_can() -> None:
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("copying", ["is broken off", "goes on"])
+@pytest.mark.parametrize("copying", ["is broken off", "goes on", "is interrupted"])
 @pytest.mark.parametrize("data", ["volume", "path"])
 def test_data_that_is_half_replaced_is_replaced_by_the_next_apply(
     engine: Engine, tmp_path: Path, data: str, copying: str
 ) -> None:
-    """The container that copies goes on when the command is killed, or does not."""
+    """The container that copies goes on when the command is killed, or does not; Ctrl-C ends both."""
     with an_environment(engine, tmp_path / "project") as made:
         made.server(**({"data": {"path": str(tmp_path / "db")}} if data == "path" else {}))
         made.migrations("userdata", "orders").apply()
@@ -261,12 +262,13 @@ def test_data_that_is_half_replaced_is_replaced_by_the_next_apply(
         for _ in attempts(60, 0.01):
             if any(each.endswith(".restoring") for each in volumes(engine, made)):
                 break
-        run.kill()
+        run.send_signal(signal.SIGINT if copying == "is interrupted" else signal.SIGKILL)
         for each in engine.client.containers(filters={"name": f"{made.name}.*snapshot"}):
-            if copying != "goes on":
+            if copying == "is broken off":
                 with suppress(docker.errors.APIError):
                     engine.client.remove_container(each["Id"], force=True, v=True)
-        run.communicate(timeout=60)
+        said, _ = run.communicate(timeout=60)
+        assert ("next: provision apply" in said) == (copying == "is interrupted")
         assert "was interrupted" in made.run("start", code=1).err
         for words in (("psql",), ("snapshot", "list")):
             assert "next: provision apply" in made.run(*words, code=69).err
