@@ -104,9 +104,10 @@ def _initialised(workshop: Workshop, site: DockerSite) -> _Data:
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     workshop.run(("sh", "-es", *config["Entrypoint"]), Secret("\n".join([*lines, _INITIALISE])))
     data = _Data(golden_images.archive(workshop.engine, making.container, making.directory))
-    owners = [f"{entry.uid}:{entry.gid}" for entry, _ in data]
+    for _ in data:
+        pass  # only to see what there is
     workshop.run(("sh", "-c", 'cd "$1" && shift && rm -rf -- "$@"', "sh", making.directory, *data.left_out), Secret(""))
-    workshop.user = owners[0]
+    workshop.user = workshop.run(("stat", "-c", "%u:%g", making.directory), Secret("")).strip()
     return data
 
 

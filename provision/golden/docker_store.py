@@ -114,7 +114,7 @@ def _read(image: Mapping[str, Any]) -> Golden | None:
         golden = Golden.read(json.loads(zlib.decompress(base64.b64decode(labels.get(ABOUT, "")))))
     except (ValueError, zlib.error):
         return None
-    names = [str(each).removeprefix("localhost/") for each in image.get("RepoTags") or ()]
+    names = [str(each).rpartition("/")[2] for each in image.get("RepoTags") or ()]  # Podman's begin with a registry
     if golden is None or golden.key != labels[KEY] or golden_image.reference(golden.key) not in names:
         return None
     made = float(image.get("Created") or 0)

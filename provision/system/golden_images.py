@@ -30,6 +30,7 @@ _BLOCK = 512
 _ALIVE = ("sleep", "3600")
 _MANIFEST = "manifest.json"
 _IN_USE = 409
+_ROOT, _OWNED = "0:0", 'chown -R postgres: "$1"; chmod 0700 "$1"'
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,10 @@ class Workshop:
             file.seek(0)
             client.put_archive(making.container, "/", file)
         client.start(making.container)
+        if self.user == _ROOT:  # no server runs as root: Podman's archives do not say whose a file is
+            self.user = ""
+            self.run(("sh", "-ec", _OWNED, "sh", making.directory), Secret(""))
+            self.user = "postgres"
 
     def run(self, argv: tuple[str, ...], stdin: Secret) -> str:
         """Run a program as the owner of the data, with a secret on its standard input; return what it says.

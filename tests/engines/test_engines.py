@@ -19,6 +19,7 @@ RUN = Path(__file__).parent / "run"
 DAY = "tests/docker/test_engines.py"
 CLAIMS = "tests/docker/test_claims.py"
 ALONE = "tests/engines/alone.py"
+GOLDENS = "tests/golden/test_docker.py"
 README = "tests/transcripts/test_documents.py"
 NEWER = ("docker-26", "docker-28", "podman-5.4", "podman-5.8")
 _TIMEOUT = 1800
@@ -58,3 +59,11 @@ def test_everything(name: str, options: str) -> None:
 @pytest.mark.parametrize("name", ["docker-26", "docker-28"])
 def test_docker_that_maps_user_ids(name: str) -> None:
     beside(f"{name}+userns", DAY)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(_TIMEOUT)
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("name", NEWER)
+def test_goldens(name: str) -> None:
+    beside(name, GOLDENS, "-k", "what_it_was or empty_server or scripts_of_its_own")
