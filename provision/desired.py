@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from provision import runtimes
 from provision.errors import command
@@ -13,22 +14,18 @@ from provision.kinds import Inputs, table
 from provision.kinds.database import first as first_database
 from provision.model import UNREAD, Address, Desired, File, State
 from provision.model.value import asdict, replace
+from provision.spec.model import Spec
 from provision.spec.passwords import PasswordGenerated
 from provision.version import __version__
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from provision.spec.model import Spec
-
-    class Limited(Protocol):
-        """What does work with limits on time and memory; it may return JSON."""
-
-        def __call__(self, work: Callable[[], Any], *, what: str, next_step: str) -> Any:
-            """Return what the work returns."""
-
-
 MEMO = "cache/rendered.json"
+
+
+class Limited(Protocol):
+    """What does work with limits on time and memory; it may return JSON."""
+
+    def __call__(self, work: Callable[[], Any], *, what: str, next_step: str) -> Any:
+        """Return what the work returns."""
 
 
 def files(spec: Spec, inputs: Inputs, limited: Limited) -> dict[str, File]:

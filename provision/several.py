@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
+from provision.environment import Environment
 from provision.errors import SpecError, UsageError
 from provision.model.value import replace
+from provision.spec.model import RuntimeName, Spec
 from provision.spec.sharing import in_order, shared
 from provision.system import files, side_by_side
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from provision.environment import Environment
-    from provision.spec.model import RuntimeName, Spec
-
 
 _SUFFIXES = (".yml", ".yaml")
 _EXTENDS = r"""(?m)^extends:[ \t]+["']?(?P<path>[^"'#\n]*?)["']?[ \t]*(?:#.*)?$"""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING
 
-from provision.alembic import Revisions, edit_remarks
+from provision.alembic import Edit, Revisions, edit_remarks
 from provision.errors import ProvisionError, command
 from provision.kinds.tenant_states import Standing
 from provision.kinds.unmanaged import Unmanaged
 from provision.model import UNKNOWN, Action, Address, Change, State, Step, changes
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.alembic import Edit
-    from provision.observe import Survey
+from provision.observe import Survey
 
 _MISSING = "is missing"
 _STILL = "does not run"

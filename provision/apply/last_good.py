@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os.path
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from provision.apply.caches import GOOD
+from provision.apply.effects import Performer
 from provision.errors import ProvisionError, command
 from provision.kinds import configuration
 from provision.model import Effect, File, Plan
 from provision.model.effects import EngineCall, ReloadSettings, WriteFile
+from provision.observe.outside import World
+from provision.spec.model import Spec
 from provision.system import files as filesystem, owned
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.apply.effects import Performer
-    from provision.observe.outside import World
-    from provision.spec.model import Spec
 
 _LOGS = command("logs")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from provision.errors import ProvisionError
 from provision.golden.key import SHORT, Golden
@@ -14,12 +15,8 @@ from provision.model.effects import EngineCall
 from provision.model.value import replace
 from provision.runtimes.docker import golden_image
 from provision.runtimes.docker.golden_image import ABOUT, KEY, USER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.system.engine_calls import Engine
-    from provision.system.look import Look
+from provision.system.engine_calls import Engine
+from provision.system.look import Look
 
 
 class ImageStore:

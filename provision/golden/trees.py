@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from provision.alembic import resolve
+from provision.alembic import Location, Trees, resolve
 from provision.golden import interpreter, keyed
 from provision.golden.key import TreeInputs, UnknownError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from provision.alembic import Location, Trees
-    from provision.model import Secret
-    from provision.observe.outside import World
-    from provision.spec.model import Migrations, Spec
+from provision.model import Secret
+from provision.observe.outside import World
+from provision.spec.model import Migrations, Spec
 
 _MOST_FILES = 2000
 _NO_CODE = ("node_modules", "__pycache__")

@@ -7,8 +7,6 @@ that changes something else, so that an apply with nothing to do stays one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision.errors import RefusedError
 from provision.kinds import Before, Files, Inputs, Look, Scene, UnseenError
 from provision.kinds.migrations import is_there
@@ -18,10 +16,8 @@ from provision.model.sql import identifier
 from provision.model.value import dataclass, field, replace
 from provision.model.words import count, short
 from provision.seeds import ledger
-
-if TYPE_CHECKING:
-    from provision.seeds.files import Source
-    from provision.spec.model import Seed, Spec
+from provision.seeds.files import Source
+from provision.spec.model import Seed, Spec
 
 KIND = "seed"
 _SHOWN = 12

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
+from provision.alembic import Law, Tree
 from provision.model.value import asdict
 from provision.model.words import count
+from provision.report.console import Paint
 from provision.report.errors import next_lines
 from provision.report.migrations import Document, of
 from provision.report.words import clean, seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.alembic import Law, Tree
-    from provision.report.console import Paint
 
 _SIGNS: Final = {"passed": ("green", "✓"), "failed": ("red", "✗"), "not checked": ("yellow", "·")}
 _WIDTH: Final = 14

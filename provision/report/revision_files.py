@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from provision.alembic import Checked
 from provision.model.words import count, shown
+from provision.report.console import Paint
 from provision.report.words import clean, fields, head, seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.alembic import Checked
-    from provision.report.console import Paint
-    from provision.spec.model import Spec
+from provision.spec.model import Spec
 
 
 def lines(found: Sequence[Checked], paint: Paint) -> Iterator[str]:

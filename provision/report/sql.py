@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
+from provision.alembic import Rendered, Script
 from provision.model.words import count, shown
 from provision.report.words import clean
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from provision.alembic import Rendered, Script
 
 
 def lines(script: Script) -> Iterator[str]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
+from provision.alembic import Tree
 from provision.kinds.tenant_states import position
+from provision.model import TenantGroup
 from provision.model.words import count, some_of
 from provision.report.migrations import Document, of
 from provision.report.words import clean
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.alembic import Tree
-    from provision.model import TenantGroup
 
 
 def current(tree: Tree, groups: Sequence[TenantGroup], *, verbose: bool) -> Iterator[str]:

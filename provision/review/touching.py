@@ -10,16 +10,12 @@ with what names no table: a function, ``DO``, ``DROP INDEX``.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final, NamedTuple
 
-from provision.alembic import strongest
+from provision.alembic import Trace, strongest
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    from provision.alembic import Trace
-
-    Key = tuple[str, str]
+Key = tuple[str, str]
 
 REWRITES, EMPTIES, DROPS, LOSES, MAY_REWRITE, LOCKS, BLOCKS, WRITES, CREATES = (
     "rewritten",

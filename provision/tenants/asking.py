@@ -7,30 +7,25 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING
 
-from provision.alembic import Revisions, address, database_of, entered, located, schemas_of
+from provision.alembic import Graph, Revisions, address, database_of, entered, located, schemas_of
 from provision.errors import MigrationsError, RefusedError
+from provision.kinds import Look
 from provision.kinds.tenant_states import Spread, UndefinedError, groups
 from provision.model import OWN_DATABASES, Endpoint, Observed
+from provision.model.tenants import Tenants
 from provision.model.value import replace
+from provision.spec.model import Migrations, Spec
 from provision.spec.tenant_choice import refuse_other, refuse_unknown
 from provision.system import no_commands
 from provision.system.login_errors import diagnosed
 from provision.system.one_statement import StatementError, ask
 from provision.system.postgres import Login, LoginError
 from provision.system.read_only import ReadOnlyQuery
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from provision.alembic import Graph
-    from provision.kinds import Look
-    from provision.model.tenants import Tenants
-    from provision.spec.model import Migrations, Spec
 
 _AT_ONCE = 4
 _MOST_TRIES, _PAUSE = 5, 0.2

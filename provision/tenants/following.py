@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from provision.alembic import entered, located
+from provision.alembic import Graph, Location, Migrated, entered, located
 from provision.errors import CONTINUES, ProvisionError, TenantsFailedError, command
+from provision.model import Endpoint, Progress
+from provision.model.effects import MigrateTenants
 from provision.model.value import replace
 from provision.model.words import count
+from provision.spec.model import Migrations, Spec
 from provision.tenants import workers
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.alembic import Graph, Location, Migrated
-    from provision.model import Endpoint, Progress
-    from provision.model.effects import MigrateTenants
-    from provision.spec.model import Migrations, Spec
-    from provision.tenants.workers import Job, TenantEvent
+from provision.tenants.workers import Job, TenantEvent
 
 _EVERY: Final = 1.0
 _IN_FULL: Final = 3

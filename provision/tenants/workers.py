@@ -13,20 +13,16 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from provision.alembic import Child, Manner, migrate
+from provision.alembic import Child, Graph, Location, Manner, Migrated, MigrationEvent, migrate
 from provision.errors import ProvisionError, StepFailedError, UnavailableError
+from provision.model import Endpoint
+from provision.model.effects import Migrate
 from provision.model.value import dataclass
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
-
-    from provision.alembic import Graph, Location, Migrated, MigrationEvent
-    from provision.model import Endpoint
-    from provision.model.effects import Migrate
-    from provision.spec.model import Migrations
+from provision.spec.model import Migrations
 
 _EVERY = 0.5
 _MOST_SERVED = 500
