@@ -5,6 +5,9 @@ A new kind is its module, a row here, and its keys in :mod:`provision.spec`.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import cast
+
 from provision.kinds import Kind, collation, database, file, login, migrations, server, settings
 from provision.spec.model import Spec
 
@@ -24,17 +27,21 @@ def inside(spec: Spec, runtime: str) -> tuple[Kind, ...]:
 
     ``runtime`` is the one that was chosen, which an option can put in place of the spec's.
     """
-    if not (spec.roles or spec.databases):
-        return (*INSIDE, *_seed(spec))
     # Each is loaded only where it has something to do: a run with nothing to do is mostly imports.
+    seed = _kind("seed", is_needed=bool(spec.seeds))
+    if not (spec.roles or spec.databases):
+        return (*INSIDE, *seed)
     from provision.kinds import declared_database, membership, privilege, role, role_setting, schema, unmanaged
 
     # Who becomes a member gets what the group owns then, so owners change before. What migrations make gives its
     # privileges at birth, so defaults change before; on what was there, privileges change in the end.
     shared = (role, declared_database, role_setting, schema, membership)
-    born: tuple[Kind, ...] = (privilege.FUTURE, collation, *_ownership(spec), migrations)
-    late: tuple[Kind, ...] = (privilege.EXISTING, unmanaged, *_seed(spec))
-    return (server, settings, *_preflight(spec, runtime), *shared, *_extension(spec), *born, *late)
+    ownership = _kind("ownership", is_needed=any(tree.login or tree.role for tree in spec.migrations))
+    born: tuple[Kind, ...] = (privilege.FUTURE, collation, *ownership, migrations)
+    late: tuple[Kind, ...] = (privilege.EXISTING, unmanaged, *seed)
+    preflight = _kind("preflight", is_needed=has_preflight(spec, runtime))
+    extension = _kind("extension", is_needed=any(each.extensions for each in spec.databases.values()))
+    return (server, settings, *preflight, *shared, *extension, *born, *late)
 
 
 def has_preflight(spec: Spec, runtime: str) -> bool:
@@ -42,33 +49,5 @@ def has_preflight(spec: Spec, runtime: str) -> bool:
     return runtime == "external" and bool(spec.roles or spec.databases)
 
 
-def _preflight(spec: Spec, runtime: str) -> tuple[Kind, ...]:
-    if not has_preflight(spec, runtime):
-        return ()
-    from provision.kinds import preflight
-
-    return (preflight,)
-
-
-def _extension(spec: Spec) -> tuple[Kind, ...]:
-    if not any(each.extensions for each in spec.databases.values()):
-        return ()
-    from provision.kinds import extension
-
-    return (extension,)
-
-
-def _ownership(spec: Spec) -> tuple[Kind, ...]:
-    if not any(tree.login or tree.role for tree in spec.migrations):
-        return ()
-    from provision.kinds import ownership
-
-    return (ownership,)
-
-
-def _seed(spec: Spec) -> tuple[Kind, ...]:
-    if not spec.seeds:
-        return ()
-    from provision.kinds import seed
-
-    return (seed,)
+def _kind(name: str, *, is_needed: bool) -> tuple[Kind, ...]:
+    return (cast("Kind", import_module(f"provision.kinds.{name}")),) if is_needed else ()
