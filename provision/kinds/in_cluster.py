@@ -8,20 +8,16 @@ https://patroni.readthedocs.io/en/latest/dynamic_configuration.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from provision.errors import ProvisionError, RefusedError, UnavailableError
 from provision.kinds import Look, Scene, UnseenError
 from provision.kinds.pg_settings import OF_SESSION, InCluster, OnMember, Row, Settings, in_force, is_same
 from provision.model import Action, Address, Change, Effect, Plan, Step
+from provision.model.cluster import Cluster, Member
 from provision.model.effects import PatchCluster, RestartCluster
 from provision.model.value import dataclass, replace
 from provision.spec.parameters import catalogue
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from provision.model.cluster import Cluster, Member
 
 _RESTART = "postmaster"
 _AUTO_CONF = "postgresql.auto.conf"
@@ -89,13 +85,12 @@ def steps(address: Address, before: Settings, after: Settings, scene: Scene) -> 
         for name, each in around.members.items()
         if each.error and after.values
     ]
-    restarting = _restarting(found, scene.spec.server.major)
     notes: list[str] = []
     if found.waiting and not scene.wishes.restart_cluster:
         declared = {name for names in found.waiting.values() for name in names if name in after.values}
         sentence = f"{'; '.join(_grouped(found.waiting))}: --restart-cluster has Patroni do it"
         (notes if declared else remarks).append(sentence)
-    step = _step(address, before, after, scene, found, restarting)
+    step = _step(address, before, after, scene, around.cluster, found)
     return Plan((step,) if step else (), tuple(notes), found.overrides, tuple(remarks))
 
 
@@ -162,11 +157,9 @@ def _restarting(found: _Judgement, major: int) -> tuple[str, ...]:
 
 
 def _step(
-    address: Address, before: Settings, after: Settings, scene: Scene, found: _Judgement, restarting: tuple[str, ...]
+    address: Address, before: Settings, after: Settings, scene: Scene, cluster: Cluster, found: _Judgement
 ) -> Step | None:
-    around = before.around
-    assert around is not None  # noqa: S101  # it was asked for
-    cluster, changed = around.cluster, (*found.differing, *found.gone)
+    changed, restarting = (*found.differing, *found.gone), _restarting(found, scene.spec.server.major)
     restarts = scene.wishes.restart_cluster and bool(restarting or found.waiting)
     if not changed and not restarts:
         return None
@@ -179,7 +172,7 @@ def _step(
         effects.append(PatchCluster(scene.spec.name, parameters, tuple(sorted({*kept, *found.differing})), wanted))
     if restarts:
         effects.append(RestartCluster(expected=bool(restarting)))
-    why: tuple[Change | str, ...] = tuple([_change(name, before, after) for name in changed]) or tuple(
+    why: tuple[Change | str, ...] = tuple([_change(name, before, after, cluster) for name in changed]) or tuple(
         _grouped(found.waiting)
     )
     action, text = Action.RELOAD, "reload on every member: no connection is dropped"
@@ -191,10 +184,8 @@ def _step(
     return Step(address, action, before, after, tuple(effects), why=why, consequence=text, reveals=restarts)
 
 
-def _change(name: str, before: Settings, after: Settings) -> Change:
-    around = before.around
-    assert around is not None  # noqa: S101  # it was asked for
-    kept = around.cluster.parameters.get(name)
+def _change(name: str, before: Settings, after: Settings, cluster: Cluster) -> Change:
+    kept = cluster.parameters.get(name)
     is_seen = name in before.rows and before.rows[name].shown != after.raw.get(name)
     return Change(name, before.rows[name].shown if is_seen else kept, after.raw.get(name))
 

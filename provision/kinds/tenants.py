@@ -6,25 +6,21 @@ Each of them is judged as the only database of a tree is. What must not be guess
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from provision.alembic import Revisions, address, edit_remarks, unread_directories
+from provision.alembic import Graph, Revisions, address, edit_remarks, unread_directories
 from provision.errors import NotRunError, ProvisionError, RefusedError, UnknownRevisionError, command
+from provision.kinds import Before, Look, Scene
 from provision.kinds.tenant_states import Spread, Standing, UndefinedError, counted, groups, position
 from provision.model import UNKNOWN, Action, Address, Plan, State, Step, Unknown
 from provision.model.effects import Migrate, MigrateTenants
+from provision.model.tenants import Tenants
 from provision.model.words import count, shown, some, some_of
+from provision.spec.model import Migrations, Spec
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from provision.alembic import Graph
-    from provision.kinds import Before, Look, Scene
-    from provision.spec.model import Migrations, Spec
-
-    Judge = Callable[[Migrations, Graph, Revisions, Revisions], tuple[Step, ...]]
-    """What plans the migration of one database."""
+Judge = Callable[[Migrations, Graph, Revisions, Revisions], tuple[Step, ...]]
+"""What plans the migration of one database."""
 
 _SHOWN = 10
 _REVISIONS = 3
@@ -78,16 +74,17 @@ def steps(tree: Migrations, graph: Graph, before: Before, after: State | None, s
         RefusedError: a tenant does not exist, or is somewhere that no upgrade of this tree leads from.
     """
     assert isinstance(after, Spread)  # noqa: S101  # its kind made it
-    assert tree.tenants is not None  # noqa: S101
+    tenants = tree.tenants
+    assert tenants is not None  # noqa: S101
     notes = unread_directories(tree, graph)
     if not isinstance(before, Spread):
         names = ", ".join(str(graph[row]) for row in after.target) or "base"
         why = (f"to {names}; only the server knows which {after.kind} are behind",)
         return Plan((Step(address(tree), Action.MIGRATE, UNKNOWN, after, (), why=why),), remarks=notes)
-    _refuse_absent(tree, before, scene.spec)
+    _refuse_absent(tree, tenants, before, scene.spec)
     states = {name: before.states.get(name, Revisions(())) for name in before.names}
     moves = _moves(tree, graph, states, Revisions(after.target), judge)
-    remarks = (*_of_names(tree, before), *_edits(states), *notes)
+    remarks = (*_of_names(tree, tenants, before), *_edits(states), *notes)
     if not moves:
         return Plan(remarks=remarks)
     return Plan((_step(tree, graph, before, after, states, moves),), remarks=remarks)
@@ -186,22 +183,21 @@ def _without(names: list[str] | tuple[str, ...]) -> str:
     return " ".join(f"--except {shlex.quote(each)}" for each in names)
 
 
-def _refuse_absent(tree: Migrations, found: Spread, spec: Spec) -> None:
+def _refuse_absent(tree: Migrations, tenants: Tenants, found: Spread, spec: Spec) -> None:
     """Refuse tenants that do not exist, and that this run does not make, and those that cannot be entered."""
-    assert tree.tenants is not None  # noqa: S101
-    absent = [each for each in found.absent if not _is_made(tree, each, spec)]
-    kind, place = tree.tenants.kind, shown(Path(tree.tenants.place))
+    kind, place = tenants.kind, shown(Path(tenants.place))
+    absent = [each for each in found.absent if not _is_made(tree, kind, each, spec)]
     if absent:
         where = "`databases`" if kind == "databases" else f"`databases: {spec.database_of(tree)}: schemas`"
         what = "does not exist" if not absent[1:] else "do not exist"
         raise RefusedError(
             f"{counted(len(absent), kind)} of the tenants {what}",
-            evidence=[*some([f"{tree.tenants.one} {each}" for each in absent], _SHOWN), f"they are named in {place}"],
+            evidence=[*some([f"{tenants.one} {each}" for each in absent], _SHOWN), f"they are named in {place}"],
             next_step=f"declare them below {where}, create them, or take them out"
             + ("; or: " + command("apply", _without(absent)) if len(absent) <= _MOST_NAMED else ""),
         )
     if found.closed:
-        lines = [f"{tree.tenants.one} {name}: {why}" for name, why in found.closed.items()]
+        lines = [f"{tenants.one} {name}: {why}" for name, why in found.closed.items()]
         raise RefusedError(
             f"{counted(len(lines), kind)} of the tenants cannot be entered",
             evidence=some(lines, _SHOWN),
@@ -209,10 +205,9 @@ def _refuse_absent(tree: Migrations, found: Spread, spec: Spec) -> None:
         )
 
 
-def _is_made(tree: Migrations, name: str, spec: Spec) -> bool:
+def _is_made(tree: Migrations, kind: str, name: str, spec: Spec) -> bool:
     """Tell whether an apply makes a tenant, before it comes to the migrations."""
-    assert tree.tenants is not None  # noqa: S101
-    if tree.tenants.kind == "databases":
+    if kind == "databases":
         return name == spec.server.database or any(
             each.name == name and not each.is_absent for each in spec.databases.values()
         )
@@ -220,15 +215,14 @@ def _is_made(tree: Migrations, name: str, spec: Spec) -> bool:
     return database is not None and any(each.name == name and not each.is_absent for each in database.schemas.values())
 
 
-def _of_names(tree: Migrations, found: Spread) -> Iterator[str]:
+def _of_names(tree: Migrations, tenants: Tenants, found: Spread) -> Iterator[str]:
     """Yield what is probably not meant about the names."""
-    assert tree.tenants is not None  # noqa: S101
-    at, place = address(tree), shown(Path(tree.tenants.place))
+    at, place = address(tree), shown(Path(tenants.place))
     if not found.names and not found.left_out:
-        yield f"{at}: the query in {place} returns no {tree.tenants.one}, so nothing is migrated"
+        yield f"{at}: the query in {place} returns no {tenants.one}, so nothing is migrated"
     elif found.left_out:
-        yield f"{at}: {counted(found.left_out, tree.tenants.kind)} left out"
-    missing = [each for each in tree.tenants.first if each not in found.names]
+        yield f"{at}: {counted(found.left_out, tenants.kind)} left out"
+    missing = [each for each in tenants.first if each not in found.names]
     if missing and not found.left_out:
         yield f"{at}: `first` names {some_of(missing)}, which the query does not return"
 

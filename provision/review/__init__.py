@@ -112,10 +112,11 @@ def _tree(
         return replace(found, problem=error)
     found = replace(found, tree=tree, laws=(alembic.one_head(tree),))
     found = replace(found, rows=_rows(seen, tree, found.without))
-    if found.rows and seen.endpoint is not None:
-        found = replace(found, times=_tried(found, "times", lambda: _times(seen, tree), {}))
+    at = seen.endpoint
+    if found.rows and at is not None:
+        found = replace(found, times=_tried(found, "times", lambda: alembic.applied_with_times(tree, at)[1], {}))
     found = replace(found, scripts=_tried(found, "sql", lambda: _scripts(seen, tree), ()))
-    script, at = found.upgrade, seen.endpoint
+    script = found.upgrade
     if script is not None:
         found = replace(found, linted=_tried(found, "lint", lambda: alembic.judged(tree, script), None))
     if script is not None and at is not None and "trace" in asked:
@@ -149,11 +150,6 @@ def _rows(seen: Survey, tree: Tree, without: dict[str, str]) -> tuple[str, ...] 
     except ProvisionError as error:
         without["rows"] = error.sentence
         return None
-
-
-def _times(seen: Survey, tree: Tree) -> dict[str, str]:
-    """Return when each revision was applied; one that a server of others does not show is not known."""
-    return alembic.applied_with_times(tree, seen.endpoint)[1] if seen.endpoint is not None else {}
 
 
 def _scripts(seen: Survey, tree: Tree) -> tuple[Script, ...]:

@@ -35,6 +35,7 @@ from provision.system import driver_errors, postgres, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     import psycopg2.extensions
 
@@ -48,7 +49,6 @@ _LOCK_TIMEOUT = "30s"
 _TIMEOUT = 15 * 60.0
 _STATEMENT = 80
 _COPY_LINE = r"^COPY [^,]+, line (\d+)"
-_CHUNK = 1 << 20
 _TAKEN, _DENIED = "23505", "42501"
 
 
@@ -95,7 +95,8 @@ def run(job: Job, effect: RunSeed) -> None:
     deadline = time.monotonic() + max([each.timeout for each in job.trees], default=_TIMEOUT)
     here = replace(job.at, database=job.database)
     login = session(job, here)
-    with closing(_lock(job, here, login)) as lock:
+    connection = lock_connection(job.trees[0], here, login) if job.trees else LockConnection(here)
+    with closing(connection) as lock:
         lock.acquire(deadline, lambda holder: job.tell(f"waiting for {holder}"))
         _check_revisions(job, lock)
         if _is_done(job, lock):
@@ -113,7 +114,7 @@ def run(job: Job, effect: RunSeed) -> None:
             if refusal := lock.write(ledger.note(job.source.name, effect.sha256)):
                 raise StepFailedError(f"the program ran, and {ledger.TABLE} cannot note it", evidence=[refusal])
         else:
-            _run_file(job, effect, login, lock)
+            _run_file(job, job.source.path, effect, login, lock)
 
 
 def session(job: Job, here: Endpoint) -> Endpoint:
@@ -134,10 +135,6 @@ def session(job: Job, here: Endpoint) -> Endpoint:
     if not secrets.is_known(spec, str(login)):
         raise secrets.not_known(spec, str(login))
     return replace(here, user=str(login), password=secrets.of_role(spec, str(login)), role=role)
-
-
-def _lock(job: Job, here: Endpoint, login: Endpoint) -> LockConnection:
-    return lock_connection(job.trees[0], here, login) if job.trees else LockConnection(here)
 
 
 def _check_revisions(job: Job, lock: LockConnection) -> None:
@@ -186,15 +183,15 @@ def _lost(job: Job, error: StepFailedError) -> StepFailedError:
 # --- files
 
 
-def _run_file(job: Job, effect: RunSeed, login: Endpoint, lock: LockConnection) -> None:
-    with closing(postgres.connect(login, read_only=False)) as connection, _open(job, effect) as file:
+def _run_file(job: Job, path: Path, effect: RunSeed, login: Endpoint, lock: LockConnection) -> None:
+    with closing(postgres.connect(login, read_only=False)) as connection, _open(path, effect) as file:
         connection.autocommit = False
         with connection.cursor() as cursor:
-            at = _Place(job, effect)
+            at = _Place(job, path, effect)
             with at.explained():
                 cursor.execute(f"SET application_name = '{CHILD_NAME}'; SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
                 act = (
-                    partial(_csv, job, cursor, file, lock, at)
+                    partial(_csv, job, path, cursor, file, lock, at)
                     if job.seed.kind == "csv"
                     else partial(_sql, cursor, file, at)
                 )
@@ -225,13 +222,12 @@ def _sql(cursor: psycopg2.extensions.cursor, file: TextIO, at: _Place) -> list[s
 
 
 def _csv(
-    job: Job, cursor: psycopg2.extensions.cursor, file: TextIO, lock: LockConnection, at: _Place
+    job: Job, path: Path, cursor: psycopg2.extensions.cursor, file: TextIO, lock: LockConnection, at: _Place
 ) -> list[sequences.Behind]:
     """Bring the rows of a file in, and its sequences forward; return those that are behind all the same."""
-    assert job.source.path is not None  # noqa: S101  # it is no program
     named = table.header(job.seed, file)
     at.data_line = 1
-    loaded = table.load(cursor, job.seed, job.source.path, file, named)
+    loaded = table.load(cursor, job.seed, path, file, named)
     at.forget()
     job.tell(f"{count(loaded.rows, 'row')} into {loaded.table.replace(chr(34), '')}")
     return sequences.bring_forward(cursor, loaded.table, lock.write)
@@ -251,22 +247,17 @@ def _interruptible(
 
 
 @contextmanager
-def _open(job: Job, effect: RunSeed) -> Iterator[TextIO]:
+def _open(path: Path, effect: RunSeed) -> Iterator[TextIO]:
     """Open a file whose content is what was planned.
 
     Raises:
         StepFailedError: it is not, or not UTF-8.
     """
-    path = job.source.path
-    assert path is not None  # noqa: S101  # it is no program
     unreadable = StepFailedError(f"the seed {shown(path)} cannot be read", next_step=f"ls -l {as_word(shown(path))}")
     with translated(OSError, into=unreadable):
         raw = path.open("rb")
     with raw:
-        found = hashlib.sha256()
-        while chunk := raw.read(_CHUNK):
-            found.update(chunk)
-        if found.hexdigest() != effect.sha256:
+        if hashlib.file_digest(raw, "sha256").hexdigest() != effect.sha256:
             sentence = f"the seed {shown(path)} was edited while this ran, so it did not run"
             raise StepFailedError(sentence, next_step=command("apply"))
         raw.seek(0)
@@ -281,8 +272,8 @@ def _open(job: Job, effect: RunSeed) -> Iterator[TextIO]:
 class _Place:
     """Where in a file we are, so that an error can say it."""
 
-    def __init__(self, job: Job, effect: RunSeed) -> None:
-        self.job, self._effect = job, effect
+    def __init__(self, job: Job, path: Path, effect: RunSeed) -> None:
+        self.job, self._path, self._effect = job, path, effect
         self.line, self.text, self.data_line = 0, "", 0
 
     def forget(self) -> None:
@@ -332,9 +323,7 @@ class _Place:
         return "correct it, then: " + job.again
 
     def _failed(self, line: int, said: list[str], step: str) -> ProvisionError:
-        path = self.job.source.path
-        assert path is not None  # noqa: S101  # it is no program
-        place = f"{shown(path)}:{line}" if line > 0 else shown(path)
+        place = f"{shown(self._path)}:{line}" if line > 0 else shown(self._path)
         text = f": {short(self.text, _STATEMENT)}" if self.text else ""
         sentence = f"the seed {self.job.source.name} failed, and nothing of it was kept"
         return StepFailedError(sentence, evidence=[f"{place}{text}", *said], next_step=step)

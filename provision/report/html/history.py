@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from provision.alembic import Law, history
+from provision.alembic import Graph, Law, history
 from provision.report.diagram.lanes import Row, lanes
 from provision.report.html.words import Cut, cut, near
 from provision.review import TreeReview
@@ -87,7 +87,7 @@ def of(spec: Spec, tree: TreeReview, *, most: int) -> History:
         tree.database,
         len(names),
         2 * _FIRST + widest * _LANE,
-        tuple([_row(tree, row, states) for row in rows]),
+        tuple([_row(tree, graph, row, states) for row in rows]),
         len(names) - len(rows),
         graph.unknown(tree.rows or ()),
         tuple([_law(spec, each) for each in tree.laws]),
@@ -104,9 +104,7 @@ def _state(tree: TreeReview, name: str, applied: set[str], pending: set[str]) ->
     return "pending" if name in pending else "applied" if name in applied else "other"
 
 
-def _row(tree: TreeReview, row: Row, states: dict[str, str]) -> Revision:
-    assert tree.tree is not None  # noqa: S101  # the caller has looked
-    graph = tree.tree.graph
+def _row(tree: TreeReview, graph: Graph, row: Row, states: dict[str, str]) -> Revision:
     is_pending = states[row.name] in ("pending", "other")
     marks = (
         *(["head"] if row.name in graph.heads else []),
