@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NoReturn
+from typing import Final
 
 from provision.model import Outcome, Plan, Progress, Step
 from provision.model.effects import EngineCall, Migrate, MigrateTenants, ServerCall, WaitReady
@@ -34,17 +34,13 @@ def followed(console: Console) -> Iterator[Progress]:
     if console.is_part and not console.quiet:
         kind = Kept
     progress = kind(console)
-    before = [(number, signal.signal(number, _interrupt)) for number in (signal.SIGTERM, signal.SIGHUP)]
+    before = [(number, signal.signal(number, signal.default_int_handler)) for number in (signal.SIGTERM, signal.SIGHUP)]
     try:
         yield progress
     finally:
         progress.close()
         for number, handler in before:
             signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 class Silent(Progress):

@@ -15,7 +15,6 @@ from typing import NamedTuple
 from provision.errors import ProvisionError, as_word, command, translated
 from provision.spec.model import Seed, Spec
 
-_CHUNK = 1 << 20
 _MOST_FILES = 1000
 
 
@@ -94,12 +93,9 @@ def digest(path: Path) -> str:
     Raises:
         ProvisionError: it cannot be read.
     """
-    found = hashlib.sha256()
     wrong = ProvisionError(f"the seed {path} cannot be read", next_step=f"ls -l {as_word(path)}")
     with translated(OSError, into=wrong), path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest_of_program(seed: Seed, directory: Path) -> str:

@@ -10,6 +10,7 @@ https://en.wikipedia.org/wiki/Layered_graph_drawing
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -162,16 +163,10 @@ def _layers(boxes: Sequence[Box], pairs: Sequence[tuple[str, str]]) -> dict[str,
         before[right].append(left)
         after[left].append(right)
     found: dict[str, int] = {}
-    waiting = {name: len(lefts) for name, lefts in before.items()}
-    ready = [name for name, number in waiting.items() if not number]
-    for name in ready:  # it grows
+    for name in TopologicalSorter(before).static_order():
         found[name] = max((found[each] + 1 for each in before[name]), default=0)
-        for each in after[name]:
-            waiting[each] -= 1
-            if not waiting[each]:
-                ready.append(each)
-    for name in reversed(ready):
-        if after[name] and not before[name]:
+    for name, lefts in before.items():
+        if after[name] and not lefts:
             found[name] = min(found[each] for each in after[name]) - 1
     return found
 
