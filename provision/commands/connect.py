@@ -198,11 +198,17 @@ def clone(console: Console, /, spec: Path | None, *, lists: bool, drop: str | No
     if every != (drop == _ALL) or (lists and drop is not None):
         raise click.UsageError("write --list, --drop NAME or --drop --all")
     refuse_url(drop or "", [str(spec)] if spec else [])
-    environment = load_environment(console, spec)
+    from provision.report import clones
+
+    environment, paint = load_environment(console, spec), console.paint(console.out)
     if drop is not None:
-        _drop(console, environment, None if every else drop)
+        dropped = environment.drop_clones(None if every else [drop])
+        lines = clones.dropped(environment.spec, dropped, paint)
+        console.show(lambda: clones.document(environment.spec, environment.clones(), dropped), lines, talk=True)
     elif lists:
-        _list(console, environment)
+        found = environment.clones()
+        lines = clones.lines(environment.spec, found, paint)
+        console.show(lambda: clones.document(environment.spec, found), lines, talk=True)
     else:
         _make(console, environment, given)
 
@@ -216,22 +222,6 @@ def _make(console: Console, environment: Environment, given: dict[str, Any]) -> 
     with followed(console) as progress:
         made = environment.clone(name, progress=progress, lasting=True, **login(given))
     console.show(lambda: clones.clone(environment.spec, made.endpoint), [made.endpoint.url(driver=driver)])
-
-
-def _list(console: Console, environment: Environment) -> None:
-    from provision.report import clones
-
-    found = environment.clones()
-    lines = clones.lines(environment.spec, found, console.paint(console.out))
-    console.show(lambda: clones.document(environment.spec, found), lines, talk=True)
-
-
-def _drop(console: Console, environment: Environment, name: str | None) -> None:
-    from provision.report import clones
-
-    dropped = environment.drop_clones(None if name is None else [name])
-    lines = clones.dropped(environment.spec, dropped, console.paint(console.out))
-    console.show(lambda: clones.document(environment.spec, environment.clones(), dropped), lines, talk=True)
 
 
 @subcommand("tunnel", "provision tunnel specs/dev.yml", click.option("--stop", is_flag=True, help="End the tunnel."))

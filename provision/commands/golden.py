@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,10 @@ def command(ctx: click.Context) -> None:
     help_without_verb(ctx)
 
 
-@subcommand("list", "provision golden list", argument=None, group=command)
+_verb = partial(subcommand, argument=None, group=command)
+
+
+@_verb("list", "provision golden list")
 def list_(console: Console) -> int:
     """List the goldens, those that were used last first."""
     from provision.golden import shelf
@@ -42,12 +46,10 @@ def list_(console: Console) -> int:
     return _show(console, found.goldens, "no goldens", silence=found.silence)
 
 
-@subcommand(
+@_verb(
     "rm",
     "provision golden rm 3f2a",
     click.argument("keys", nargs=-1, required=True, metavar="KEY..."),
-    argument=None,
-    group=command,
 )
 def rm(console: Console, keys: tuple[str, ...]) -> int:
     """Remove goldens, each named by the first digits of its key."""
@@ -56,12 +58,10 @@ def rm(console: Console, keys: tuple[str, ...]) -> int:
     return _removed(console, shelf.remove(console.environ, keys))
 
 
-@subcommand(
+@_verb(
     "prune",
     "provision golden prune",
     click.option("--all", "every", is_flag=True, help="Also those that other users have made in the engine."),
-    argument=None,
-    group=command,
 )
 def prune(console: Console, *, every: bool) -> int:
     """Remove all goldens that you have made, those of all your projects, on this machine and in the engine.
@@ -77,13 +77,11 @@ def prune(console: Console, *, every: bool) -> int:
     return code
 
 
-@subcommand(
+@_verb(
     "export",
     "provision golden export 3f2a shop.golden",
     click.argument("key", metavar="KEY"),
     click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE"),
-    argument=None,
-    group=command,
 )
 def export(console: Console, key: str, file: Path) -> int:
     """Write a golden of Docker into a new file, for the cache of a pipeline; its SHA-256 is printed."""
@@ -99,15 +97,13 @@ def export(console: Console, key: str, file: Path) -> int:
     return code
 
 
-@subcommand(
+@_verb(
     "import",
     "provision golden import shop.golden --sha256 DIGEST",
     click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE"),
     click.option(
         "--sha256", required=True, metavar="DIGEST", help="The SHA-256 of the file: it is trusted as an image is."
     ),
-    argument=None,
-    group=command,
 )
 def import_(console: Console, file: Path, *, sha256: str) -> int:
     """Take a golden of Docker from a file."""

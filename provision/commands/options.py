@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from provision.environment import Environment
     from provision.model import Plan
-    from provision.spec.model import Spec
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -209,11 +208,6 @@ def name_spec(console: Console, given: Path | None) -> None:
     console.path = shell_word(given) if given is not None else ""
     set_ = [f"--set {shell_word(Path(each)) if each else repr('')}" for each in console.overrides]
     console.spec = " ".join([*([console.path] if given is not None else []), *set_])
-
-
-def load_spec(console: Console, given: Path | None) -> Spec:
-    """Find the spec file and read it."""
-    return load_environment(console, given).spec
 
 
 def _runs_commands(spec: str) -> UsageError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from provision.commands.options import FINAL, confirm, load_spec, subcommand
+from provision.commands.options import FINAL, confirm, load_environment, subcommand
 from provision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def command(console: Console, spec: Path | None, *, check: bool, finish: bool, r
     if finish and rollback:
         raise click.UsageError("--finish and --rollback exclude each other")
     verb = Verb.FINISH if finish else Verb.ROLLBACK if rollback else Verb.UPGRADE
-    read = load_spec(console, spec)
+    read = load_environment(console, spec).spec
     found = survey(read, verb)
     if found.plan.is_empty and not found.is_pending:
         what = "nothing is kept"
@@ -103,40 +103,31 @@ def _confirm(console: Console, spec: Spec, plan: Plan, verb: Verb) -> None:
 
 
 def _show(console: Console, spec: Spec, plan: Plan) -> int:
-    if console.json:
-        from provision.report.documents import upgrade_plan
-
-        console.document(upgrade_plan(spec, plan))
-        return 0
     from provision.report import plan as report
+    from provision.report.documents import upgrade_plan
 
     paint = console.paint(console.out)
-    console.say(f"{paint('bold', spec.name)}: this would be done")
-    console.lines(report.lines(plan, paint, verbose=console.verbose))
+    steps = report.lines(plan, paint, verbose=console.verbose)
+    said = (f"{paint('bold', spec.name)}: this would be done", *steps)
+    console.show(lambda: upgrade_plan(spec, plan), said, talk=True)
     return 0
 
 
 def _carry_out(console: Console, spec: Spec, verb: Verb) -> None:
+    from provision.report.documents import upgrade_result
     from provision.report.plan import recap
     from provision.report.progress import followed
     from provision.upgrade import carry_out
 
     with followed(console) as progress:
         done = carry_out(spec, verb, progress=progress)
-    if console.json:
-        from provision.report.documents import upgrade_result
-
-        console.document(upgrade_result(spec, done))
-        return
-    console.lines(recap(spec.name, done, console.paint(console.out)))
+    console.show(lambda: upgrade_result(spec, done), recap(spec.name, done, console.paint(console.out)), talk=True)
 
 
 def _nothing(console: Console, spec: Spec, what: str) -> int:
-    if console.json:
-        from provision.model import Result
-        from provision.report.documents import upgrade_result
+    from provision.model import Result
+    from provision.report.documents import upgrade_result
 
-        console.document(upgrade_result(spec, Result((), console.elapsed())))
-    else:
-        console.say(f"{console.paint(console.out)('bold', spec.name)}: {what}")
+    said = f"{console.paint(console.out)('bold', spec.name)}: {what}"
+    console.show(lambda: upgrade_result(spec, Result((), console.elapsed())), [said], talk=True)
     return 0
