@@ -93,7 +93,8 @@ def restoring(spec: Spec, name: str, database: str | None = None) -> Look:
     check_room(max(about["size"], backup.bytes), database_copy.free(server.at), "where the server keeps its data ")
     beside = new_name(SNAPSHOT, target)
     owner = about["owner"] if about["owner"] in server.roles | _missing(about, server) else server.at.user
-    wanted = {tree: rows for tree, rows in backup.revisions.items() if tree in _trees(spec, target)}
+    trees = {each.name for each in spec.migrations if spec.database_of(each) == target}
+    wanted = {tree: rows for tree, rows in backup.revisions.items() if tree in trees}
     effect = RestoreDump(backup.path, beside, target, owner, programs, about, major, wanted)
     at = f", made {backup.moment}" if backup.at else ""
     why = (f"{size(backup.bytes)} of {backup.path.name}{at}{_rows(backup)}",)
@@ -183,10 +184,6 @@ def _about_current(server: Server, target: str) -> Mapping[str, Any]:
         )
     with closing(connect(server.at, target, read_only=True)) as connection:
         return {**dumps.facts(connection, target), "roles": []}
-
-
-def _trees(spec: Spec, database: str) -> frozenset[str]:
-    return frozenset([each.name for each in spec.migrations if spec.database_of(each) == database])
 
 
 def _rows(backup: Backup) -> str:

@@ -29,7 +29,7 @@ def examine(environment: Declared | None) -> tuple[Finding, ...]:
     if environment is None:
         return tuple(_examined(Scene(Look(environ())), []))
     with environment.context():
-        said = list(_of_spec(environment))
+        said = list(guarded("spec", partial(_of_spec, environment)))
         spec = None
         with suppress(ProvisionError):
             spec = environment.made
@@ -62,10 +62,6 @@ def _of_spec(environment: Declared) -> Iterator[Finding]:
         what = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
         sentence = f"{environment.path.name} has {what}"
         yield Finding("spec", Level.PROBLEM, sentence, (*lines[:SHOWN], *more), command("validate"))
-    except NotRunError as error:
-        yield Finding("spec", Level.UNKNOWN, error.sentence.removeprefix("--no-commands: "))
-    except ProvisionError as error:
-        yield failed("spec", error)
     else:
         yield Finding("spec", Level.OK, f"{environment.path.name} is valid")
 

@@ -235,10 +235,10 @@ class _Import:
         return found
 
     def _says(self, database: Database, grants: tuple[Grant, ...]) -> bool:
-        made = replace(database, grants=grants)
-        return (
-            self._read({each: Role(each, is_external=True) for each in _in_database(made)}, {made.name: made}) is None
-        )
+        return self._problem(replace(database, grants=grants)) is None
+
+    def _problem(self, made: Database) -> str | None:
+        return self._read({each: Role(each, is_external=True) for each in _in_database(made)}, {made.name: made})
 
     # --- What remains ------------------------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class _Import:
     def _try(self, made: Role | Database, what: str, *, keep: bool = True) -> bool:
         """Tell whether a spec can say something; where not, it is named as left out."""
         if isinstance(made, Database):
-            problem = self._read({each: Role(each, is_external=True) for each in _in_database(made)}, {made.name: made})
+            problem = self._problem(made)
         else:
             problem = self._read({made.name: replace(made, settings_in={}, member_of=())}, {})
         if problem is not None:

@@ -107,7 +107,8 @@ def reaches(look: Look, database: str, chosen: Sequence[Thing], role: str | None
         UnseenError: the server cannot be asked.
     """
     cluster = look.once(catalog.cluster)
-    around = [each for each in things(cluster, look.once(catalog.contents, database), database) if _is_around(each)]
+    contents = look.once(catalog.contents, database)
+    around = [each for each in things(cluster, contents, database) if each.kind in ("database", "schema")]
     asked = [*chosen, *[each for each in around if each not in chosen]]
     held, settable = _ask(look, database, asked)
     answers = _Answers(cluster, Groups(cluster, database), asked, held)
@@ -122,10 +123,6 @@ def reaches(look: Look, database: str, chosen: Sequence[Thing], role: str | None
 def word(name: str) -> str:
     """Return a name as people write it in SQL: in quotes only where a server of some version needs them."""
     return quote(name, MAJORS[-1])
-
-
-def _is_around(thing: Thing) -> bool:
-    return thing.kind in ("database", "schema")
 
 
 class _Answers:

@@ -173,7 +173,10 @@ def cluster(look: Look) -> Cluster:
     return Cluster(
         roles={name: Role(**value) for name, _, value in found.get("role", ())},
         memberships=tuple([Membership(name, part, **value) for name, part, value in found.get("membership", ())]),
-        settings={(name, part): _settings(value) for name, part, value in found.get("setting", ())},
+        settings={
+            (name, part): dict(each.partition("=")[::2] for each in value)
+            for name, part, value in found.get("setting", ())
+        },
         databases={name: Database(**{**value, "acl": acl(value["acl"])}) for name, _, value in found["database"]},
         tablespaces={name: acl(value) for name, _, value in found["tablespace"]},
         parameters={name: acl(value) for name, _, value in found.get("parameter", ())},
@@ -235,11 +238,6 @@ def acl(items: Iterable[tuple[str | None, str, bool, str]] | None) -> Acl:
 def _objects(schema: str, kind: str, value: Mapping[str, Any]) -> Objects:
     names = tuple(sorted(value["names"]))
     return Objects(schema, kind, value["owner"], value["is_default"], value["extension"], acl(value["acl"]), names)
-
-
-def _settings(config: Iterable[str]) -> Settings:
-    pairs = [each.partition("=") for each in config]
-    return {name: value for name, _, value in pairs}
 
 
 _PATH = "SET LOCAL search_path TO pg_catalog; "

@@ -154,21 +154,14 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         return database.steps(address, before, after, scene)
     if before is UNKNOWN:
         return Plan()
-    if isinstance(before, Database):
-        if after is None:
-            return (
-                database_removal.steps(address, before, before.removal, declared, scene)
-                if declared.is_absent
-                else Plan()
-            )
+    if isinstance(before, Database) and after is not None:
         return Plan(tuple(_update(address, before, declared, scene.spec)))
-    if not isinstance(after, Database):
+    if isinstance(before, Database) and declared.is_absent:
+        return database_removal.steps(address, before, before.removal, declared, scene)
+    if isinstance(before, Database) or not isinstance(after, Database):
         return Plan()
-    return Plan((_create(address, after, declared, scene.spec),))
-
-
-def _create(address: Address, after: Database, declared: access.Database, spec: Spec) -> Step:
-    return Step(address, Action.CREATE, None, after, made(declared), reveals=_is_looked_into(declared, spec))
+    is_shown = _is_looked_into(declared, scene.spec)
+    return Plan((Step(address, Action.CREATE, None, after, made(declared), reveals=is_shown),))
 
 
 def made(declared: access.Database) -> tuple[Effect, ...]:

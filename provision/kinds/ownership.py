@@ -125,7 +125,8 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         return Plan()
     shown = some_of(before.names, most=_SHOWN)
     if not scene.wishes.take_ownership:
-        return Plan(remarks=(_remark(address, after.owner, shown),))
+        why = f"{address}: migrations run as {after.owner!r}, which does not own what earlier ones made: {shown}; "
+        return Plan(remarks=(why + command("apply --take-ownership") + " gives it to that role",))
     logins = [
         tree.login for tree in scene.spec.migrations if tree.login and scene.spec.database_of(tree) == address.name
     ]
@@ -139,8 +140,3 @@ def steps(address: Address, before: Before, after: State | None, scene: Scene) -
         "each table is locked for a moment: readers and writers wait",
     )
     return Plan((step,))
-
-
-def _remark(address: Address, owner: str, shown: str) -> str:
-    why = f"{address}: migrations run as {owner!r}, which does not own what earlier ones made: {shown}; "
-    return why + command("apply --take-ownership") + " gives it to that role"

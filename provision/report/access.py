@@ -145,14 +145,10 @@ def _shown(found: Access, *, every: bool) -> Iterator[Reach]:
         elif each.role is None:
             yield from [each] if id(each.thing) in public else []
         elif id(each.thing) in public:
-            own = tuple([right for right in each.rights if not _is_public(right)])
+            own = tuple([right for right in each.rights if {path.how for path in right.paths} != {"public"}])
             yield from [replace(each, rights=own)] if own else []
         elif not (each.is_public and each.lacks):
             yield each
-
-
-def _is_public(right: Right) -> bool:
-    return {path.how for path in right.paths} == {"public"}
 
 
 def _overview(found: Access, *, every: bool) -> Iterator[Row]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from provision.errors import with_spec
 from provision.insight.tables import Table
@@ -11,20 +12,16 @@ from provision.model.words import count, shown
 from provision.report import amounts
 from provision.report.diagram.erd import Drawing, drawing
 from provision.report.html import history, pending
+from provision.report.html.history import History
+from provision.report.html.pending import Pending
 from provision.report.html.verdict import Verdict, verdict
 from provision.report.html.words import Cut, Word, cut, limited, near
 from provision.report.plan import ALARM, SIGNS, grouped, reasons_of, subject
 from provision.report.survey import tenants
 from provision.report.words import is_foretold
+from provision.review import DatabaseReview, Review
+from provision.review.touching import Touch
 from provision.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from provision.report.html.history import History
-    from provision.report.html.pending import Pending
-    from provision.review import DatabaseReview, Review
-    from provision.review.touching import Touch
 
 MOST_BOXES: Final = 25
 """Tables in a picture; where there are more, those that are touched and their neighbours."""
@@ -257,6 +254,8 @@ def _database(review: Review, found: DatabaseReview, limits: Limits) -> Database
     chosen = boxes(found.tables, list(touched), limits.boxes)
     marks = {key: (pending.TONES[each.what], each.what) for key, each in touched.items()}
     listed = [_table(each, touched.get(each.key)) for each in _first(found.tables, touched)]
+    drawn = {table.key for table in chosen}
+    colours = dict.fromkeys(each.what for key, each in touched.items() if key in drawn)
     return Database(
         found.name,
         found.problem,
@@ -264,7 +263,7 @@ def _database(review: Review, found: DatabaseReview, limits: Limits) -> Database
         drawing(chosen, marks) if chosen else None,
         len(found.tables) - len(chosen),
         cut(listed, limits.tables),
-        tuple(_legend([each for key, each in touched.items() if key in {table.key for table in chosen}])),
+        tuple([Word(what, pending.TONES[what]) for what in colours]),
     )
 
 
@@ -303,9 +302,3 @@ def _table(table: Table, touch: Touch | None) -> TableView:
         touch.what if touch else "",
         pending.TONES[touch.what] if touch else "",
     )
-
-
-def _legend(touched: Sequence[Touch]) -> Iterator[Word]:
-    """Yield what the colours of a picture mean, as far as it has them."""
-    for what in dict.fromkeys(each.what for each in touched):
-        yield Word(what, pending.TONES[what])

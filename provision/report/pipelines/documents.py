@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from provision.report.pipelines.notes import relative
+from provision.report.pipelines.notes import level_of, relative
 from provision.version import __version__
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def sarif(found: Linted, root: Path) -> dict[str, Any]:
         {
             "ruleId": each.rule,
             "ruleIndex": rules.index(each.rule),
-            "level": _level(each),
+            "level": level_of(each),
             "message": {"text": _words(each)},
             "locations": [_location(each, root)],
             "partialFingerprints": {"provision/v1": fingerprint},
@@ -60,15 +60,11 @@ def code_quality(found: Linted, root: Path) -> list[dict[str, Any]]:
             "description": _words(each),
             "check_name": each.rule,
             "fingerprint": fingerprint,
-            "severity": _SEVERITIES[_level(each)],
+            "severity": _SEVERITIES[level_of(each)],
             "location": {"path": relative(each.path, root), "lines": {"begin": each.line or 1}},
         }
         for each, fingerprint in _fingerprints(found.findings)
     ]
-
-
-def _level(finding: Finding) -> str:
-    return "error" if finding.level == "error" else "warning"
 
 
 def _words(finding: Finding) -> str:

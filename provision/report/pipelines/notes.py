@@ -92,10 +92,11 @@ def of_lint(found: Linted) -> Iterator[Note]:
     """Yield the findings in revisions."""
     for each in found.findings:
         words = f"{each.message}\n{each.advice}" if each.advice else each.message
-        yield Note(_level(each), each.rule, words, each.path, each.line or 1)
+        yield Note(level_of(each), each.rule, words, each.path, each.line or 1)
 
 
-def _level(finding: Finding) -> Level:
+def level_of(finding: Finding) -> Level:
+    """Return how grave a finding of squawk is for a pipeline."""
     return "error" if finding.level == "error" else "warning"
 
 
