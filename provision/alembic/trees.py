@@ -320,7 +320,7 @@ def _recall(cache: Path | None) -> Mapping[str, Any]:
         return {}
     try:
         found = json.loads(_unwritten.get(cache) or owned.text(cache) or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -56,16 +56,18 @@ class History:
         if not spec.history or at is None or not (outcomes or failure):
             return ""
         import psycopg2
+        from psycopg2.extensions import encodings
 
         seconds = time.monotonic() - self._began
-        run = json.dumps(self._run(spec, seconds, outcomes, failure))
+        run = json.dumps(self._run(spec, seconds, outcomes, failure), ensure_ascii=False)
         try:
             with closing(connect(at, spec.server.database, read_only=False)) as connection:
                 if rows(connection, TABLE_IS_THERE) != [(True,)]:
                     create = owned(_CREATE, SCHEMA, TABLE, spec.owner_in(spec.server.database))
                     if why := refusal(connection, create):
                         return why + _allowing(why, at, spec.owner_in(spec.server.database))
-                return refusal(connection, _ADD, (seconds, run))
+                known = encodings.get(connection.info.parameter_status("server_encoding") or "", "ascii")
+                return refusal(connection, _ADD, (seconds, run.encode(known, "replace").decode(known)))
         except ProvisionError:  # the database is not there, or the server is gone: the run itself says so
             return ""
         except psycopg2.Error as error:  # our role may not even ask for the table

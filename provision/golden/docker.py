@@ -244,11 +244,12 @@ def stops(world: World, effect: Effect) -> bool:
 def beginning(world: World, effect: SaveGolden, planned: tuple[Step, ...]) -> tuple[Step, ...]:
     """Return the steps with ``effect`` once the server runs; its data is made in a container of its own.
 
-    What a template has the entrypoint read, run or replace is not known there.
+    What a template has the entrypoint read, run or replace is not known there, nor are settings that it asks for.
     """
-    body = DockerSite.of(world.site).creation.body
-    cluster = json.loads(effect.about)["inputs"]["cluster"]
-    if any(body.get(each) for each in ("Entrypoint", "User")) or any(each.startswith(_SEEN) for each in cluster):
+    site, cluster = DockerSite.of(world.site), json.loads(effect.about)["inputs"]["cluster"]
+    is_own = any(site.creation.body.get(each) for each in ("Entrypoint", "User"))
+    is_own = is_own or cluster["command"] != f"postgres -c config_file={site.config_file}"
+    if is_own or cluster["password_encryption"] or any(each.startswith(_SEEN) for each in cluster):
         return planned
     return tuple([replace(each, effects=(*each.effects, effect)) if _waits(each) else each for each in planned])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from provision.errors import ProvisionError
@@ -17,6 +17,9 @@ from provision.runtimes.docker import golden_image
 from provision.runtimes.docker.golden_image import ABOUT, KEY, USER
 from provision.system.engine_calls import Engine
 from provision.system.look import Look
+
+_NO_NAME = "<none>:<none>"
+"""How Docker lists an image that has none: another run has given its name to a golden that was saved at once."""
 
 
 class ImageStore:
@@ -42,8 +45,13 @@ class ImageStore:
         named = (image.get("Metadata") or {}).get("LastTagTime") or ""
         return replace(golden, used=max(golden.used, _seconds(named)))
 
+    def _listed(self) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] | None
+        found = self._look.engine("/images/json", filters=json.dumps({"label": [KEY]}))
+        return found or ()
+
     def _found(self) -> Iterator[tuple[Golden, Mapping[str, Any]]]:
-        for image in self._look.engine("/images/json", filters=json.dumps({"label": [KEY]})) or ():
+        for image in self._listed():
             golden = _read(image)
             if golden is not None:
                 yield golden, image
@@ -86,6 +94,11 @@ class ImageStore:
 
         ``but`` is the key of one that stays. One that a container uses stays, too.
         """
+        from provision.system import golden_images
+
+        for image in self._listed():
+            if set(image.get("RepoTags") or ()) <= {_NO_NAME} and image["Labels"].get(USER) == self.user:
+                golden_images.remove(self.engine, image["Id"])
         size, gone = 0, []
         for number, each in enumerate(self.dated(mine=True)):
             size += each.size

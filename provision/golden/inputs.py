@@ -108,6 +108,8 @@ def _docker(world: World) -> dict[str, str]:
         "image": str(image["Id"]),
         "architecture": " ".join([str(image.get(each) or "") for each in ("Os", "Architecture", "Variant")]),
         "user": str(body.get("User", "")),
+        "command": " ".join(body.get("Cmd") or ()),
+        "password_encryption": configuration.parse(_text(world, "configuration")).get("password_encryption", ""),
     }
     for each in sorted([each for each in body.get("Env", ()) if not each.startswith(OWN_VARIABLES)]):
         name, _, value = _without_advice(each).partition("=")

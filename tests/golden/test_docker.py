@@ -23,8 +23,11 @@ from support.environment import PASSWORD, Environment
 from provision import Environment as Project
 from provision.errors import ProvisionError
 from provision.golden import keyed
+from provision.golden.docker_store import ImageStore
 from provision.model.effects import EngineCall
+from provision.runtimes.docker.golden_image import USER
 from provision.system import engine_calls
+from provision.system.look import Look
 from provision.system.variables import cache_home
 
 if TYPE_CHECKING:
@@ -134,6 +137,40 @@ def test_another_spec_begins_with_an_empty_server(fresh: Environment, place: str
     image = f"provision-golden:{found.key}"
     content = b"".join(fresh.engine.client.get_image(image))
     assert not [each for each in (PASSWORD, fresh.name) if each.encode() in content]
+
+
+def test_killed_while_an_empty_server_is_saved(fresh: Environment) -> None:
+    client, name = fresh.engine.client, f"postgres-{uuid4().hex[:8]}:17"
+    made = client.create_container("postgres:17", ["true"])["Id"]
+    repository, _, tag = name.partition(":")
+    client.commit(made, repository, tag, changes=["ENV OTHER=2"])  # another image, of which there is none yet
+    client.remove_container(made, v=True)
+    try:
+        running = fresh.server(image=name).begin("apply", "--golden")
+        while running.poll() is None and not client.containers(filters={"name": f"{fresh.name}.golden"}):
+            time.sleep(0.05)
+        assert running.poll() is None
+        running.kill()
+        running.communicate()
+        assert left(fresh)
+        fresh.apply()
+        settled(fresh)
+        assert not left(fresh)
+    finally:
+        fresh.run("destroy", "--data", "--yes")
+        client.remove_image(name, force=True)
+
+
+def test_settings_that_the_entrypoint_asks_for_keep_an_empty_server_from_being_used(fresh: Environment) -> None:
+    fresh.server(settings={"password_encryption": "md5"}).run("apply", "--golden")
+    fresh.superuser("CREATE ROLE old LOGIN PASSWORD 'oldpw'")
+    before = fresh.superuser("SELECT * FROM pg_hba_file_rules")
+    fresh.run("destroy", "--data", "--yes")
+    found = Project(fresh.spec, environ=fresh.environ).survey().begun
+    assert found is not None
+    assert found.level == 1
+    fresh.server(database="another").run("apply")
+    assert fresh.superuser("SELECT * FROM pg_hba_file_rules") == before
 
 
 def test_an_image_with_scripts_of_its_own_has_no_empty_server(fresh: Environment, tmp_path: Path) -> None:
@@ -304,6 +341,19 @@ def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path:
     every = json.loads(fresh.run("golden", "list", "--json", spec=False).out)["goldens"]
     assert [each["used"] > each["made"] for each in every if each["key"] == key] == [True]
     settled(fresh)
+
+
+def test_an_image_that_lost_its_name_to_that_of_another_run_goes(engine: Engine) -> None:
+    store, client = ImageStore(Look(os.environ)), engine.client
+    made = client.create_container("postgres:17", ["true"])["Id"]
+    left = [
+        client.commit(made, conf={"Labels": {KEY: uuid4().hex, USER: user}})["Id"] for user in (store.user, "other")
+    ]
+    client.remove_container(made, v=True)
+    store.prune()
+    names = [each["Id"] for each in client.images(all=True)]
+    assert [each in names for each in left] == [False, True]
+    client.remove_image(left[1])
 
 
 def test_two_exports_at_once_do_not_mix(fresh: Environment, tmp_path: Path) -> None:

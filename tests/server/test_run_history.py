@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import jsonschema
 import pytest
@@ -108,6 +108,17 @@ def test_each_revision_has_a_time_of_its_own(environment: Embedded) -> None:
     assert times[1][:10] in environment.run("migrate", "history", "-i").out
     listed = json.loads(environment.run("migrate", "history", "--json").out)["revisions"]
     assert {each["applied_at"] for each in listed} == {None}
+
+
+def test_a_database_that_lacks_a_character_has_another_in_its_place(environment: Embedded) -> None:
+    owned = {"owner": "app", "encoding": "LATIN1", "locale": "C", "template": "template0"}
+    environment.declare(databases={"shop": owned}).apply()
+    spec, said = Api(environment.spec, environ=environment.environ).spec, ProvisionError("für 3 € …")
+    at = urlsplit(environment.url)
+    user, password = str(at.username), Secret(unquote(str(at.password)))
+    login = Endpoint(str(at.hostname), int(at.port or 0), user, password, "shop", is_ours=True)
+    assert not History("apply").note(spec, login, (), said)
+    assert history(environment)[0]["error"] == "für 3 ? ?"
 
 
 def test_a_history_that_cannot_be_written_stops_nothing(environment: Embedded) -> None:

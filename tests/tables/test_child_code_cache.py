@@ -96,9 +96,7 @@ def test_what_is_read_ahead_runs_when_it_is_loaded_and_makes_the_modules_that_al
     assert [_shape(each) for each in found.values()] == [_shape(each) for each in plain.values()]
 
 
-@pytest.mark.parametrize(
-    "text", ["def", "revision = '\\d'\n", "down_revision = None\n"], ids=["broken", "warned of", "without an id"]
-)
+@pytest.mark.parametrize("text", ["def", "revision = '\\d'\n"], ids=["broken", "warned of"])
 def test_files_that_alembic_has_something_to_say_of_are_left_to_it(tmp_path: Path, text: str) -> None:
     versions = tmp_path / "versions"
     versions.mkdir()
@@ -127,3 +125,35 @@ def _shape(module: Any) -> tuple[Any, ...]:
         module.down_revision,
         type(module.__loader__),
     )
+
+
+def test_a_file_without_an_id_gets_the_one_that_alembic_gives_it(tmp_path: Path) -> None:
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    _write(tmp_path, "a", None, "first")
+    (versions / "b1.py").write_text("revision = 'x'\ndel revision\ndown_revision = 'a'\n")
+    plain = {each.revision: each.path for each in ScriptDirectory(tmp_path).walk_revisions()}
+    read_ahead([str(versions)], lambda: False)
+    assert (str(versions),) in code_cache._known
+    script = ScriptDirectory(tmp_path)
+    keep_code(script, more=False)
+    assert {each.revision: each.path for each in script.walk_revisions()} == plain
+
+
+def test_a_file_that_is_written_while_others_are_read_is_read_again(tmp_path: Path) -> None:
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    _write(tmp_path, "a", None, "first")
+    _write(tmp_path, "b", "a", "first")
+    asked = []
+
+    def is_over() -> bool:
+        asked.append(1)
+        if len(asked) == 2:  # the first file was read
+            _write(tmp_path, "a", None, "newer")
+        return False
+
+    read_ahead([str(versions)], is_over)
+    module = _load(tmp_path)["a"]
+    module.upgrade()
+    assert module.seen == ["newer"]

@@ -28,6 +28,8 @@ class _File(NamedTuple):
     code: CodeType
 
 
+_UNKNOWN = ""
+"""The id of a revision of which only the code is known."""
 _known: dict[tuple[str, ...], tuple[dict[str, Any], list[_File]]] = {}
 """By the directories of a tree: what those and the files looked like, and the files."""
 
@@ -38,8 +40,6 @@ def keep_code(script: Any, *, more: bool) -> None:
     A file is the same as long as its size is, and when it was written: Python itself sees it so. With ``more``
     databases to come, what is read is kept for them.
     """
-    from alembic.script import Script
-
     generator = script.revision_map._generator  # noqa: SLF001
     if script.sourceless or getattr(script, "recursive_version_locations", False):
         return
@@ -48,10 +48,8 @@ def keep_code(script: Any, *, more: bool) -> None:
         directories = _directories(script)
         stamps, files = _known.get(directories, ({}, []))
         if files and stamps == _stamps(directories, stamps.keys() - directories):
-            for each in files:
-                module = module_from_spec(each.spec)
-                exec(each.code, vars(module))  # noqa: S102  # as its loader does
-                yield Script(module, getattr(module, "revision", each.revision), each.path)
+            scripts = [_script(each) for each in files]
+            yield from generator() if None in scripts else scripts  # Alembic takes an id out of the name
         elif more:
             yield from _kept(directories, generator())
         else:
@@ -69,17 +67,16 @@ def read_ahead(directories: Sequence[str], is_over: Callable[[], bool]) -> None:
 
     util: Any = import_module("alembic.util")
 
-    codes: dict[str | None, CodeType] = {}
+    codes: dict[str, tuple[Any, CodeType]] = {}
 
     def read(directory: str, name: str) -> ModuleType:
         if is_over():
             raise InterruptedError
-        spec: Any = spec_from_file_location(re.sub(r"\W", "_", name), os.path.join(directory, name))  # noqa: PTH118
-        codes[spec.origin] = spec.loader.get_code(spec.name)
-        if "revision" not in codes[spec.origin].co_names:
-            raise LookupError  # Alembic takes it out of the name
+        path = os.path.join(directory, name)  # noqa: PTH118
+        spec: Any = spec_from_file_location(re.sub(r"\W", "_", name), path)
+        codes[path] = _stamp(path), spec.loader.get_code(spec.name)
         module = module_from_spec(spec)
-        vars(module).update(revision=name, down_revision=None)
+        vars(module).update(revision=_UNKNOWN, down_revision=None)
         return module
 
     load = util.load_python_file
@@ -99,18 +96,30 @@ def _directories(script: Any) -> tuple[str, ...]:
 
 
 def _kept(
-    directories: tuple[str, ...], found: Iterable[Any], codes: Mapping[str | None, CodeType] | None = None
+    directories: tuple[str, ...], found: Iterable[Any], codes: Mapping[str, tuple[Any, CodeType]] | None = None
 ) -> Iterator[Any]:
-    """Yield the revisions of a tree, and keep the code of all; ``codes`` are those that are known by their files."""
-    before, files = _stamps(directories), []
+    """Yield the revisions of a tree, and keep the code of all; ``codes`` are those that are known by their files.
+
+    How a file looks is asked before it is read: one that is written meanwhile is another one then.
+    """
+    names, stamps, files = _stamps(directories), {}, []
     for each in found:
-        spec = each.module.__spec__
-        code = (codes or {}).get(spec.origin) or spec.loader.get_code(spec.name)
+        path, spec = os.fspath(each.path), each.module.__spec__
+        stamps[path], code = (codes or {}).get(path) or (_stamp(path), spec.loader.get_code(spec.name))
         files.append(_File(each.path, each.revision, spec, code))
         yield each
-    after = _stamps(directories, [os.fspath(each.path) for each in files])
-    if all(after[each] == names for each, names in before.items()):
-        _known[directories] = after, files
+    if names == _stamps(directories):
+        _known[directories] = {**names, **stamps}, files
+
+
+def _script(file: _File) -> Any:
+    """Return a revision with a module of its own; None where its id is not known."""
+    from alembic.script import Script
+
+    module = module_from_spec(file.spec)
+    exec(file.code, vars(module))  # noqa: S102  # as its loader does
+    revision = getattr(module, "revision", file.revision)
+    return None if revision == _UNKNOWN else Script(module, revision, file.path)
 
 
 def _stamps(directories: Iterable[str], files: Iterable[str] = ()) -> dict[str, Any]:
@@ -119,8 +128,12 @@ def _stamps(directories: Iterable[str], files: Iterable[str] = ()) -> dict[str, 
     for path in directories:
         with suppress(OSError):
             found[path] = frozenset(os.listdir(path)) - {"__pycache__"}  # noqa: PTH208
-    for path in files:
-        with suppress(OSError):
-            seen = os.stat(path)  # noqa: PTH116  # this is asked for each file of each database
-            found[path] = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
-    return found
+    return {**found, **{path: _stamp(path) for path in files}}
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)  # noqa: PTH116  # this is asked for each file of each database
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

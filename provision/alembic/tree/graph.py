@@ -198,7 +198,7 @@ class Graph:
             sha256 = digest(source)
             key = f"{READER}:{sha256}"
             found = known.get(key)
-            if found is None or len(found) != FIELDS:
+            if not isinstance(found, list | tuple) or len(found) != FIELDS:
                 try:
                     found = read_fields(source, path)
                 except NotStaticError as error:

@@ -160,7 +160,8 @@ class DockerSite(Inspection):
         """
         name, running = golden_image.helper(self.container_name), self.state == "running"
         is_filled = any(golden_image.KEY in ((each or {}).get("Labels") or {}) for each in self.volumes.values())
-        if running and not is_filled and not isinstance(self.spec.server.data, Ephemeral):
+        was_killed = bool(self.look.text(self.spec.home / "lock"))  # or a run is under way, which has its own
+        if running and not was_killed and not is_filled and not isinstance(self.spec.server.data, Ephemeral):
             return ()
         if self.look.engine(f"/containers/{name}/json") is None:
             return ()
