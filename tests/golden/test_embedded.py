@@ -126,6 +126,11 @@ def test_a_row_of_a_person_is_never_saved(family: Family) -> None:
     made.query("CREATE TABLE secrets (text text)")
     made.query("INSERT INTO secrets VALUES ('hunter2-of-a-person')")
     made.query("DROP TABLE secrets")
+    before = made.query("SELECT pg_postmaster_start_time()")
+    asked = made.run("apply", "--golden")
+    assert "no golden is saved: the server has written since it was made" in asked.all
+    assert "create golden/" not in asked.all
+    assert made.query("SELECT pg_postmaster_start_time()") == before  # it was not stopped for that
     assert "the server has written since it was made" in made.run("stop", "-v").out
     assert family.goldens() == []
     made.run("start")
