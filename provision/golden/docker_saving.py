@@ -92,7 +92,9 @@ def save(site: DockerSite, effect: SaveGolden) -> None:
 
 def _initialised(workshop: Workshop, site: DockerSite) -> _Data:
     """Have the image's entrypoint make the data of a server in which nothing is declared yet."""
-    config, making = workshop.making.config, workshop.making
+    making, entrypoint = workshop.making, workshop.making.config.get("Entrypoint") or ()
+    if not entrypoint:
+        raise StepFailedError("the image has no entrypoint, which would make an empty server")
     workshop.fill(())
     if found := workshop.run(("sh", "-c", _SCRIPTS), Secret("")).split():
         raise StepFailedError(f"the image has scripts of its own ({found[0]}), so it makes no empty server")
@@ -102,7 +104,7 @@ def _initialised(workshop: Workshop, site: DockerSite) -> _Data:
     kept = {name: value for name, value in given.items() if not f"{name}=".startswith(OWN_VARIABLES)}
     variables = {**kept, **own, "PGDATA": making.directory, _ARGUMENTS: arguments}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    workshop.run(("sh", "-es", *config["Entrypoint"]), Secret("\n".join([*lines, _INITIALISE])))
+    workshop.run(("sh", "-es", *entrypoint), Secret("\n".join([*lines, _INITIALISE])))
     data = _Data(golden_images.archive(workshop.engine, making.container, making.directory))
     for _ in data:
         pass  # only to see what there is
