@@ -739,8 +739,6 @@ def _load_apply(runtime: str) -> None:
     from provision.apply import run  # noqa: F401
     from provision.golden import use  # noqa: F401
 
-    if runtime == "docker":
-        from provision.system import engine_calls  # noqa: F401
     golden.load(runtime)
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from provision.errors import RacedError, RefusedError, StepFailedError, UnavailableError, command
 from provision.model import Effect, Progress, Step
 from provision.model.effects import EngineCall, MakeDirectory, ServerCall
 from provision.runtimes import Site
 from provision.system import ports
-from provision.system.engine_calls import Engine
+
+if TYPE_CHECKING:
+    from provision.system.engine_calls import Engine  # an embedded server needs none of it
 
 TIMEOUT = 60.0
 """How long to wait for another run that holds an environment or its data, in seconds."""

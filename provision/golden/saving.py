@@ -157,7 +157,7 @@ def step(world: World) -> Step | str:
     goldens, effect = load(world.runtime), planned(world, asked=True)
     if goldens is None or isinstance(effect, str):
         return str(effect)
-    if why := _written_by(int(_asked(world)), effect):
+    if why := _written_by(_next_xid(world), effect):
         return why
     address = Address("golden", effect.key[:8])
     if goldens.is_in_memory(world):
@@ -171,10 +171,10 @@ def step(world: World) -> Step | str:
     return Step(address, Action.CREATE, None, None, (*effects[:at], effect, *effects[at:]), consequence=text)
 
 
-def _asked(world: World) -> str:
+def _next_xid(world: World) -> int:
     """Return the next transaction id of the server that runs: one that has written is not stopped for a golden."""
     with closing(connect(world.endpoint(), read_only=True)) as connection:
-        return str(rows(connection, _SEEN)[0][0])
+        return int(rows(connection, _SEEN)[0][0])
 
 
 def save(world: World, effect: SaveGolden, perform: Any) -> None:

@@ -66,7 +66,6 @@ def read_ahead(directories: Sequence[str], is_over: Callable[[], bool]) -> None:
     from alembic.script import ScriptDirectory
 
     util: Any = import_module("alembic.util")
-
     codes: dict[str, tuple[Any, CodeType]] = {}
 
     def read(directory: str, name: str) -> ModuleType:
