@@ -102,9 +102,8 @@ def _base(node: Node, reading: Reading, content: Callable[[Path], bytes]) -> Doc
     lines = base if base.top is not None else Document(("",) * len(base.lines), None, ())
     reading.sources[BASE] = Source(path, ShownLines(lines))
     if base.top is not None and "extends" in base.top.entries:
-        key, _ = base.top.entries["extends"]
-        message = f"{reading.path.name} extends this file, so it cannot extend another one"
-        reading.report(key.mark, message, "write what is needed of that into one of the two")
+        mark, advice = base.top.entries["extends"][0].mark, "write what is needed of that into one of the two"
+        reading.report(mark, f"{reading.path.name} extends this file, so it cannot extend another one", advice)
         return base._replace(top=None)
     return base
 
@@ -198,7 +197,16 @@ def _shown(text: str) -> str:
     """Return an override without what may be a secret, also where it cannot be read."""
     name, _, value = text.partition("=")
     is_open = not is_secret_key(name) or is_public_key(name.rpartition(".")[2]) or re.fullmatch(_HARMLESS, value)
-    return text if is_open else f"{name}={MASK}"
+    return f"{_named(name)}={value if is_open else MASK}"
+
+
+def _named(key: str) -> str:
+    """Return a key without the secret that is in it where its sign is not `=`, as in ``password:hunter2==``."""
+    names = key.split(".")
+    for number, name in enumerate(names):
+        if any(map(is_secret_key, names[: number + 1])) and not re.fullmatch(r'"?[A-Za-z_-]{1,32}"?', name):
+            return ".".join((*names[:number], MASK))
+    return key
 
 
 def _with_overrides(document: Document, overrides: Sequence_[str], reading: Reading) -> Document:
@@ -229,10 +237,8 @@ def _override(text: str, number: int, top: Mapping) -> Document:
     column = len(_OPTION) + at + 1
     document = parse(("\n" * (number - 1) + "v:" + " " * (column - 3) + value).encode(), _SET)
     if document.top is None or set(document.top.entries) != {"v"}:
-        start = Mark(number, column, _SET)
-        return document._replace(
-            top=None, faults=tuple([each._replace(mark=max(each.mark, start)) for each in document.faults])
-        )
+        faults = [each._replace(mark=max(each.mark, Mark(number, column, _SET))) for each in document.faults]
+        return document._replace(top=None, faults=tuple(faults))
     node: Node = document.top.entries["v"][1]
     for name, begins in reversed(parts):
         mark = Mark(number, len(_OPTION) + begins + 1, _SET)
@@ -261,9 +267,8 @@ def _key(text: str) -> tuple[list[tuple[str, int]], int]:
             break
         at = end + 1
     name = text.partition("=")[0]
-    raise UsageError(
-        f"`{MASK if is_secret_key(name) else shorten(name)}` is not a key with a value", next_step=_EXAMPLE
-    )
+    shown = MASK if is_secret_key(name) else shorten(name)
+    raise UsageError(f"`{shown}` is not a key with a value", next_step=_EXAMPLE)
 
 
 def _check_place(names: list[str], top: Mapping) -> None:
@@ -291,15 +296,13 @@ def _refuse_secret(node: Node, place: Place, *, hidden: bool) -> None:
     """
     if isinstance(node, Mapping):
         for name, (_, value) in node.entries.items():
-            below = (hidden or is_secret_key(name)) and not is_public_key(name)
-            _refuse_secret(value, (*place, name), hidden=below)
+            _refuse_secret(value, (*place, name), hidden=(hidden or is_secret_key(name)) and not is_public_key(name))
     elif isinstance(node, Sequence):
         for item in node.items:
             _refuse_secret(item, place, hidden=hidden)
     elif not node.is_null and re.fullmatch(_HARMLESS, node.text) is None:
-        name = place[-1] if place else ""
-        if hidden or may_hold_secret(name, node.text):
-            key = ".".join(place)
+        key = _named(".".join(place))
+        if hidden or may_hold_secret("".join(place[-1:]), node.text):
             raise UsageError(
                 f"--set {shorten(key)}=… may hold a secret: a command line can be seen by every user, "
                 "and stays in the history of the shell",

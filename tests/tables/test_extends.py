@@ -405,6 +405,10 @@ def test_what_is_no_override(override: str, said: str, tmp_path: Path) -> None:
         "server.settings.primary_conninfo='host=x password={}'",
         "server.credentials.password=${{PW:-{}}}",
         "server.credentials.password=[{}]",
+        "server.credentials.password:{}==",
+        "server.credentials.password{}=x",
+        "server.credentials.password.{}=x",
+        "migrations.env.API_TOKEN:{}==",
     ],
 )
 def test_a_secret_is_refused_and_not_repeated(key: str, tmp_path: Path) -> None:
@@ -496,6 +500,16 @@ def ran(directory: Path, *words: str, code: int = 0) -> program.Ran:
     done = program.run(*words, cwd=directory, environ={**os.environ, "HOME": str(directory)})
     assert done.code == code, done.all
     return done
+
+
+@pytest.mark.parametrize(
+    "rest", [f":{SECRET}=null", f":{SECRET}=x: y: z", f":{SECRET}={{", f":{SECRET}={{file: x}}", f".{SECRET}.file=x"]
+)
+def test_a_secret_in_a_key_is_not_shown_beside_what_is_wrong(rest: str, tmp_path: Path) -> None:
+    override = f"server.credentials.password{rest}"
+    done = ran(tmp_path, "validate", str(written(tmp_path, WHOLE, {})), "--set", override, code=65)
+    assert "********" in done.all
+    assert SECRET not in done.all
 
 
 def test_a_base_is_validated_with_those_that_extend_it(tmp_path: Path) -> None:
