@@ -135,6 +135,8 @@ def test_relative_imports_and_cycles_are_followed() -> None:
         ('url = os.environ["DB_URL"]', "postgresql://", None),
         ('url = os.environ["DB_URL"].replace("postgresql://", "postgresql+asyncpg://")', "postgresql://", "postgresql"),
         ('url = os.environ["DB_URL"].replace("postgres://", "postgresql+psycopg://", 1)', "", "postgres"),
+        ('url = os.environ["DB_URL"].replace("postgres://", "postgresql://", 1)', "", None),
+        ('url = os.environ["DB_URL"].replace("postgres://", "postgresql://", 1)', "postgres://", None),
         ('url = os.getenv("DB_URL", "postgresql+psycopg://localhost/x")', "", "postgresql+psycopg"),
         ('url = os.getenv("DB_URL", "sqlite:///x.db")', "", None),
     ],

@@ -23,7 +23,7 @@ _TEMPLATES = {"credentials": "{user}:{password}"}
 _URL_LIKE = r"(?i)url|uri|dsn|conninfo"
 _SCHEME = r"\b(postgres(?:ql)?(?:\+\w+)?)://"
 _BARE = r"""\b(?:replace|startswith|removeprefix|split|sub)\(\s*r?["']\^?(postgres(?:ql)?)(?::|["'])"""
-"""Code that puts a driver into a URL without one."""
+"""Code that puts a driver into a URL without one, or only takes `postgres://`, the spelling of some hosts, as well."""
 _OPTIONS = {"get_main_option": 0, "get_alembic_option": 0, "get_section_option": 1}
 """Functions of the configuration, and where in their arguments the option's name is."""
 _PREFIXED = {"engine_from_config", "async_engine_from_config"}
@@ -168,7 +168,8 @@ def _driver(urls: list[Variable], samples: Mapping[str, str], sources: list[str]
     scheme = next((match[1] for each in shown if (match := re.match(_SCHEME, each))), None)
     if scheme is not None and "+" in scheme:
         return scheme
-    completed = next((match[1] for source in sources if (match := re.search(_BARE, source))), None)
+    bare = ((name, source) for source in sources for name in re.findall(_BARE, source))
+    completed = next((name for name, source in bare if name != "postgres" or "postgresql+" in source), None)
     return (scheme or completed) if completed else None
 
 
