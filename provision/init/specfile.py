@@ -63,13 +63,14 @@ class Draft:
         port, port_remark, stop = self._port()
         files, ask = self._password_files()
         self._check_ignored(files)
-        base = str(server["database"] or MAINTENANCE)
-        if base == MAINTENANCE or "$" in base:  # a key has no variable
-            base = plain(re.sub(r"\W", "_", next(valid_names(self._directory.path.name, None))))
+        declared = str(yaml.safe_load(str(server["database"] or MAINTENANCE)))
+        base = re.sub(_VARIABLE, lambda match: match[2] or "", declared)  # a key has no variable
+        if base in ("", MAINTENANCE):
+            base = re.sub(r"\W", "_", next(valid_names(self._directory.path.name, None)))
         values = {
             **server,
             "owns": is_new and not self._service.name and base != MAINTENANCE,
-            "base": base,
+            "base": plain(base),
             "app": _APP if server["user"] != _APP else f"{_APP}_login",
             "name": plain(name),
             "env_files": [plain(each) for each in files],
