@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provision.alembic.running.advice import Report, addresses, after_env, is_connection, too_old
+from provision.alembic.running.advice import Report, addresses, after_env, after_failure, is_connection, too_old
 from provision.alembic.running.events import Truth
 from provision.alembic.tree.graph import Graph
 from provision.alembic.tree.location import Location
@@ -14,6 +14,7 @@ from provision.model import Secret
 from provision.spec.model import Migrations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PARTS = """import os
@@ -28,7 +29,13 @@ def failure(kind: str, message: str = "", sqlstate: str | None = None, **more: A
     return {"type": kind, "message": message, "sqlstate": sqlstate, "stage": "env", **more}
 
 
-def advice(tmp_path: Path, event: dict[str, Any], env: str = PARTS, given: tuple[str, ...] = ()) -> str:
+def advice(
+    tmp_path: Path,
+    event: dict[str, Any],
+    env: str = PARTS,
+    given: tuple[str, ...] = (),
+    say: Callable[[Report], object] = after_env,
+) -> str:
     (tmp_path / "migrations").mkdir()
     (tmp_path / "migrations" / "env.py").write_text(env)
     (tmp_path / "app.py").write_text(SETTINGS)
@@ -36,7 +43,7 @@ def advice(tmp_path: Path, event: dict[str, Any], env: str = PARTS, given: tuple
                       version_table="alembic_version", version_table_schema=None, timeout=60,
                       env=dict.fromkeys(given, Secret("x")))  # fmt: skip
     location = Location(tmp_path / "migrations", (tmp_path / "migrations" / "versions",), recursive=False, cwd=tmp_path)
-    return after_env(Report(event, tree, location, "python3", Truth(Graph([]), ())))
+    return str(say(Report(event, tree, location, "python3", Truth(Graph([]), ()))))
 
 
 @pytest.mark.parametrize(
@@ -142,3 +149,16 @@ def test_a_scratch_run_does_not_continue() -> None:
     assert Truth(Graph([]), ()).next_step == "run the same command again: it continues from what is applied"
     assert Truth(Graph([]), (), is_scratch=True).next_step == "run the same command again"
     assert Truth(Graph([]), (), is_asked=False).next_step == "run the same command again"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'extension "uuid-ossp" is not available\nHINT:  The extension must first be installed',
+        'could not open extension control file "/usr/share/extension/uuid-ossp.control": No such file or directory',
+    ],
+)
+def test_an_extension_that_the_server_lacks_is_no_fault_of_the_revision(message: str, tmp_path: Path) -> None:
+    said = advice(tmp_path, failure("FeatureNotSupported", message, "0A000"), say=after_failure)
+    assert said.startswith("uuid-ossp: install it where the server runs")
+    assert "correct the revision" not in said

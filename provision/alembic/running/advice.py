@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _UNDEFINED_TABLE = "42P01"
 _IN_TRANSACTION = "25001"
+_NO_EXTENSION = r"extension \"(.+)\" is not available|could not open extension control file \".*/(.+)\.control\""
 """A statement that runs in no transaction block, such as ``CREATE INDEX CONCURRENTLY``."""
 _UNPREPARED = {"RuntimeError", "KeyError", "LookupError", "ImproperlyConfigured", "AppRegistryNotReady", "SystemExit"}
 """What a revision raises that needs its application to be set up, or the environment that its program makes."""
@@ -101,6 +102,9 @@ def after_failure(report: Report) -> str:
             "that is not Alembic's: `engine.connect()` in place of `engine.begin()`, and `connection.commit()` after "
             f"statements of its own; then {truth.next_step}"
         )
+    if found := re.match(_NO_EXTENSION, report.message):
+        place = "install it where the server runs, or write an image or a runtime that has it under `server`"
+        return f"{found[1] or found[2]}: {place}; then {truth.next_step}"
     if event["sqlstate"] == _IN_TRANSACTION:
         return f"run the statement inside `with op.get_context().autocommit_block():`; then {truth.next_step}"
     if way := lacking(report):
