@@ -255,8 +255,5 @@ def _answer(console: Console, name: str, found: Open | None, words: str) -> None
     paint = console.paint(console.out)
     console.say(f"{paint('bold', name)}: {words}")
     if found is not None and found.is_new:
-        commands = {
-            console.line("url"): "its URL, with the password",
-            console.line("tunnel --stop"): "end it",
-        }
+        commands = {console.line("url"): "its URL, with the password", console.line("tunnel --stop"): "end it"}
         console.lines(suggestions(commands, paint))

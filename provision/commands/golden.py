@@ -46,11 +46,7 @@ def list_(console: Console) -> int:
     return _show(console, found.goldens, "no goldens", silence=found.silence)
 
 
-@_verb(
-    "rm",
-    "provision golden rm 3f2a",
-    click.argument("keys", nargs=-1, required=True, metavar="KEY..."),
-)
+@_verb("rm", "provision golden rm 3f2a", click.argument("keys", nargs=-1, required=True, metavar="KEY..."))
 def rm(console: Console, keys: tuple[str, ...]) -> int:
     """Remove goldens, each named by the first digits of its key."""
     from provision.golden import shelf

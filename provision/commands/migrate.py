@@ -394,14 +394,7 @@ def revision(
     _show_written(console, tree, alembic.revision(tree, given, lambda: environment.superuser, allow_empty=allow_empty))
 
 
-@verb(
-    "-m 'join the branches' specs/dev.yml",
-    _MESSAGE,
-    _BRANCH_LABEL,
-    _REV_ID,
-    takes=tuple,
-    arguments="[REVISION...]",
-)
+@verb("-m 'join the branches' specs/dev.yml", _MESSAGE, _BRANCH_LABEL, _REV_ID, takes=tuple, arguments="[REVISION...]")
 def merge(console: Console, environment: Environment, tree: Tree, names: Words, **given: Any) -> None:
     """Write a revision that follows several heads: those that are named, or all of them."""
     _show_written(console, tree, alembic.merge(tree, given, names, lambda: environment.superuser))

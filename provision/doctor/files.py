@@ -35,6 +35,17 @@ def ignored(scene: Scene) -> Iterator[Finding]:
         yield Finding("git", Level.WARNING, sentence, next_step=f"echo '.provision/' >> {where}")
 
 
+def writable(scene: Scene) -> Iterator[Finding]:
+    """Say where the files of the environment cannot be written, unless there is nothing to write."""
+    if scene.spec is None or (scene.seen is not None and not scene.seen.plan.steps):
+        return
+    home = scene.spec.home
+    place = next(each for each in (home, *home.parents) if each.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        sentence = f"{place} cannot be written to, and the files of the environment are made there"
+        yield Finding("files", Level.PROBLEM, sentence, next_step=f"ls -ld {as_word(place)}")
+
+
 def secrets(scene: Scene) -> Iterator[Finding]:
     """Say who can read the passwords that are kept in files, and whether the programs that print them are here."""
     if scene.spec is None:
@@ -81,4 +92,9 @@ def schema(scene: Scene) -> Iterator[Finding]:
     yield Finding("editor", Level.WARNING, f"the schema that the spec names for editors {what}", next_step=step)
 
 
-CHECKS: Final[dict[str, Callable[[Scene], Iterator[Finding]]]] = {"git": ignored, "secrets": secrets, "editor": schema}
+CHECKS: Final[dict[str, Callable[[Scene], Iterator[Finding]]]] = {
+    "files": writable,
+    "git": ignored,
+    "secrets": secrets,
+    "editor": schema,
+}

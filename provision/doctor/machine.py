@@ -106,12 +106,8 @@ def disk(scene: Scene) -> Iterator[Finding]:
     room = free(place)
     level = Level.PROBLEM if room < _LEAST else Level.WARNING if room < _LITTLE else Level.OK
     enough = "" if level is Level.OK else ", and a server with its write-ahead log takes up to 1 GB more"
-    yield Finding(
-        "disk",
-        level,
-        f"{size(room)} free in {place}{enough}",
-        next_step="" if not enough else f"df -h {as_word(place)}",
-    )
+    next_step = f"df -h {as_word(place)}" if enough else ""
+    yield Finding("disk", level, f"{size(room)} free in {place}{enough}", next_step=next_step)
 
 
 def _place(scene: Scene) -> Path | None:

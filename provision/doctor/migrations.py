@@ -55,7 +55,7 @@ def _of_tree(trees: Trees, tree: Migrations, subject: str) -> Iterator[Finding]:
         said = json.loads(done.stdout.decode(errors="replace").strip().splitlines()[-1])
     except (IndexError, ValueError):
         lines = tuple(_masked(done.stderr.decode(errors="replace"), tree).splitlines()[-5:])
-        yield Finding(subject, Level.PROBLEM, f"{python} cannot import what env.py imports", lines, _advice(python))
+        yield _not_imported(subject, python, lines)
         return
     if "Error" in said["alembic"]:
         advice = f"{python} {_PIP} alembic   (or name another interpreter in `migrations.python`)"
@@ -63,7 +63,7 @@ def _of_tree(trees: Trees, tree: Migrations, subject: str) -> Iterator[Finding]:
         return
     if faults := said["faults"]:
         lines = tuple(_masked(f"import {name}: {why.splitlines()[0]}", tree) for name, why in faults.items())
-        yield Finding(subject, Level.PROBLEM, f"{python} cannot import what env.py imports", lines, _advice(python))
+        yield _not_imported(subject, python, lines)
         return
     with_what = f"Alembic {said['alembic']} of Python {said['python']}"
     yield Finding(subject, Level.OK, f"{revisions}; {with_what} imports what env.py does")
@@ -75,8 +75,11 @@ def _masked(text: str, tree: Migrations) -> str:
     return text
 
 
-def _advice(python: str) -> str:
-    return f"{python} {_PIP} …   (what is missing; or name another interpreter in `migrations.python`)"
+def _not_imported(subject: str, python: str, lines: tuple[str, ...]) -> Finding:
+    is_missing = any("ModuleNotFoundError: " in each or "ImportError: " in each for each in lines)
+    what = f"{python} {_PIP} …   (what is missing; or" if is_missing else "correct what it says   (or"
+    advice = f"{what} name another interpreter in `migrations.python`)"
+    return Finding(subject, Level.PROBLEM, f"{python} cannot import what env.py imports", lines, advice)
 
 
 CHECKS: Final[dict[str, Callable[[Scene], Iterator[Finding]]]] = {"migrations": imports}

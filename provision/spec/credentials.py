@@ -111,11 +111,7 @@ def _password_generated(node: Node, reading: Reading) -> PasswordGenerated:
     return PasswordGenerated()
 
 
-PASSWORD_KEYS = {
-    "file": Key(_password_file),
-    "command": Key(_password_command),
-    "generate": Key(_password_generated),
-}
+PASSWORD_KEYS = {"file": Key(_password_file), "command": Key(_password_command), "generate": Key(_password_generated)}
 CREDENTIALS_KEYS = {"user": Key(user), "password": Key(_of_superuser)}
 
 

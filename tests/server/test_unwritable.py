@@ -59,6 +59,7 @@ def test_no_room(environment: Embedded) -> None:
 def test_a_file_system_that_is_read_only(environment: Embedded) -> None:
     with mounted("-t", "tmpfs", "-o", "ro", "tmpfs", environment.home.parent):
         refused(environment, "Read-only file system", "next: have it mounted for writing")
+        assert "the files of the environment are made there" in environment.run("doctor", code=1).out
     environment.migrations("customers").apply()
     cache = environment.home / "cache"
     for each in cache.iterdir():
@@ -68,6 +69,7 @@ def test_a_file_system_that_is_read_only(environment: Embedded) -> None:
         for words in ("plan", "apply", "status", "verify", "url", "logs"):
             assert environment.run(words).err == "", words
         assert "nothing to do" in environment.run("apply").out
+        assert "are made there" not in environment.run("doctor").out
     assert list(cache.iterdir()) == []
     environment.settled()
 

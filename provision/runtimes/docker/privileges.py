@@ -29,12 +29,7 @@ _SOCKETS: Final = (
 """Where engines listen, with 0 for any user. https://docs.docker.com/engine/security/protect-access/"""
 _ENGINE: Final = r"(docker|podman|containerd|crio|buildkitd|dockershim)[\w.-]*\.sock"
 _ALIAS: Final = r"/proc/[^/]+/(?:task/[^/]+/)?root(?=/|$)"  # the root of a process of the host
-_HOST_NAMESPACES: Final = {
-    "PidMode": "processes",
-    "IpcMode": "IPC",
-    "UTSMode": "host name",
-    "UsernsMode": "user ids",
-}
+_HOST_NAMESPACES: Final = {"PidMode": "processes", "IpcMode": "IPC", "UTSMode": "host name", "UsernsMode": "user ids"}
 # A profile of the template's own can allow anything, so only what the engine brings, or what confines more, is passed.
 _CONFINED: Final = (
     r"no-new-privileges(?:[:=](?:true|false))?|label[:=](?!disable).*|apparmor[:=]docker-default|seccomp[:=]builtin"
