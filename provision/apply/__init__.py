@@ -106,17 +106,17 @@ def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: P
         return Result((), time.monotonic() - started)
     with Run.alone(spec, progress) as run:
         world = outside.world(spec)
-        run.carry_out(world, Plan(_saving(world, steps(world))))
+        run.carry_out(world, Plan(_saving(world, steps(world), progress.detail)))
         return run.result()
 
 
-def _saving(world: World, steps: Sequence[Step]) -> tuple[Step, ...]:
+def _saving(world: World, steps: Sequence[Step], tell: Callable[[str], None]) -> tuple[Step, ...]:
     """Return steps that stop a server with what saves its data as a golden, where it was made for that."""
     if not world.look.exists(world.spec.home / GOLDEN):
         return tuple(steps)
     from provision.golden import saving
 
-    return saving.with_saving(world, steps)
+    return saving.with_saving(world, steps, tell)
 
 
 def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:

@@ -23,7 +23,7 @@ from provision.system.postgres import connect, rows
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from provision.alembic import Read
     from provision.observe import Survey
@@ -116,7 +116,7 @@ def planned(world: World, *, asked: bool = False) -> SaveGolden | str:
         return f"there are no goldens with runtime {world.runtime}"
     text = owned.text(world.spec.home / NOTE)
     if text is None:
-        return "the server was not made from nothing by one apply"
+        return "the server was not made from nothing by one apply, or has stopped since"
     try:
         noted = json.loads(text)
         if "why" in noted:
@@ -135,19 +135,21 @@ def planned(world: World, *, asked: bool = False) -> SaveGolden | str:
     return SaveGolden(golden.key, about, next_xid, system, databases, sequences, configuration, asked=asked)
 
 
-def with_saving(world: World, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Return steps that stop the server with what saves its data, where that may be kept."""
+def with_saving(world: World, steps: Sequence[Step], tell: Callable[[str], None]) -> tuple[Step, ...]:
+    """Return steps that stop the server with what saves its data, or tell why that may not be kept."""
     goldens = load(world.runtime)
     if goldens is None:
         return tuple(steps)
-    return tuple([replace(step, effects=tuple(_inserted(world, step))) for step in steps])
+    return tuple([replace(step, effects=tuple(_inserted(world, step, tell))) for step in steps])
 
 
-def _inserted(world: World, step: Step) -> Iterator[Any]:
+def _inserted(world: World, step: Step, tell: Callable[[str], None]) -> Iterator[Any]:
     goldens = load(world.runtime)
     for each in step.effects:
         ends = goldens is not None and goldens.stops(world, each)
         found = planned(world) if ends else ""
+        if found and isinstance(found, str):
+            tell(f"no golden is saved: {found}")
         effects = [each, found] if isinstance(found, SaveGolden) else [each]
         yield from reversed(effects) if goldens is not None and goldens.is_in_memory(world) else effects
 

@@ -161,6 +161,7 @@ def test_roles_that_are_not_declared_are_not_saved(family: Family) -> None:
         revision.read_text().replace("def upgrade():", "def upgrade():\n    op.execute('CREATE ROLE stranger')")
     )
     assert "no golden is saved: stranger: not declared" in made.run("apply", "--golden").all
+    assert "no golden is saved: stranger: not declared" in made.run("stop", "-v").all
     assert [each["level"] for each in family.goldens()] == [0]
 
 
