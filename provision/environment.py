@@ -97,7 +97,9 @@ class Environment(Declared):
         wishes = Wishes(**asked)
         with self.context():
             spec = _of_tenants(self.spec, tenants, without)
-            spec = _allowing_downgrades(spec) if allow_downgrade else spec
+            if allow_downgrade:
+                trees = [replace(each, allow_downgrade=True) for each in spec.migrations]
+                spec = replace(spec, migrations=tuple(trees))
             outside.require_whole(spec)
             return _backed_up(_offered(survey(spec, runtime=runtime, wishes=wishes, load=load)))
 
@@ -783,7 +785,3 @@ def _of_tenants(spec: Spec, only: Sequence[str], without: Sequence[str]) -> Spec
     from provision.spec.tenant_choice import chosen
 
     return chosen(spec, only, without)
-
-
-def _allowing_downgrades(spec: Spec) -> Spec:
-    return replace(spec, migrations=tuple([replace(tree, allow_downgrade=True) for tree in spec.migrations]))

@@ -51,7 +51,8 @@ class Starting:
             LockedError: another run holds the data for too long.
         """
         self._creating = any(isinstance(e, EngineCall) and e.operation == "create_container" for e in step.effects)
-        if any(_makes_data(each) or _starts(each, site) for each in step.effects):
+        makes_data = any(isinstance(each, MakeDirectory) and each.record is not None for each in step.effects)
+        if makes_data or any(_starts(each, site) for each in step.effects):
             self._hold(site)
 
     def release(self) -> None:
@@ -122,10 +123,6 @@ class Starting:
         from provision.system import claims
 
         return claims.hold(claim, self._engine, self._timeout, self._progress.note)
-
-
-def _makes_data(effect: Effect) -> bool:
-    return isinstance(effect, MakeDirectory) and effect.record is not None
 
 
 def _starts(effect: Effect, site: Site) -> bool:

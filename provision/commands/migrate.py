@@ -107,9 +107,8 @@ class MigrateCommand(click.Command):
         ]
         return super().parse_args(ctx, marked)
 
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+    def collect_usage_pieces(self, _ctx: click.Context) -> list[str]:
         """Return the pieces of the usage line."""
-        del ctx
         return ["[OPTIONS]", "[SPEC]", *([self._arguments] if self._arguments else [])]
 
 

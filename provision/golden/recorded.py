@@ -146,8 +146,5 @@ def _value(variables: Mapping[str, str], name: str) -> str:
 
 
 def _everything(variables: Mapping[str, str], own: Collection[str]) -> str:
-    return keyed.secret([(name, variables[name]) for name in sorted(variables) if not _is_left_out(name, own)])
-
-
-def _is_left_out(name: str, own: Collection[str]) -> bool:
-    return name in own or re.fullmatch(_OF_A_SHELL, name) is not None
+    of_code = [name for name in sorted(variables) if name not in own and not re.fullmatch(_OF_A_SHELL, name)]
+    return keyed.secret([(name, variables[name]) for name in of_code])

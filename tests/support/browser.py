@@ -79,14 +79,6 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def screenshot(self, path: Path) -> None:
-        """Write the whole page as a PNG file."""
-        height = self.evaluate("document.documentElement.scrollHeight")
-        width = self.evaluate("innerWidth")
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-        found = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
-        path.write_bytes(base64.b64decode(found["data"]))
-
     def print(self, path: Path) -> None:
         """Write the page as a PDF file."""
         found = self.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True)

@@ -158,7 +158,6 @@ JUNK: Any = st.recursive(
     max_leaves=4,
 )
 _KEYS = sorted({*compose.TRANSLATIONS, *compose._HANDLED})
-_NESTED = {"healthcheck": "test", "ulimits": "nofile"}
 
 
 @st.composite

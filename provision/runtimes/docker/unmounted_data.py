@@ -44,7 +44,8 @@ def check_declared(seen: Inspection) -> None:
         directory, why = "not known", "PGDATA is empty"
     if why is None:
         return
-    near = [each for each in mounts if _is_near(data_location.target_of(each), directory)]
+    holds, target_of = data_location.holds, data_location.target_of
+    near = [each for each in mounts if holds(target_of(each), directory) or holds(directory, target_of(each))]
     raise RefusedError(
         f"the data of {seen.creation.image!r} cannot be kept: its data directory is {directory}, and {why}",
         evidence=[
@@ -54,10 +55,6 @@ def check_declared(seen: Inspection) -> None:
         ],
         next_step=_correct(seen),
     )
-
-
-def _is_near(target: str, directory: str) -> bool:
-    return data_location.holds(target, directory) or data_location.holds(directory, target)
 
 
 def _correct(seen: Inspection) -> str:
