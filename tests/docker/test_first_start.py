@@ -26,6 +26,27 @@ def test_initdb_makes_the_database_too(environment: Environment, major: int) -> 
     environment.settled()
 
 
+def test_no_login_fails_on_the_way(environment: Environment) -> None:
+    environment.apply()
+    assert "FATAL" not in "\n".join(environment.log())
+
+
+@pytest.mark.parametrize(("image", "zone"), [("postgres:17", "Etc/UTC"), ("berlin", "Europe/Berlin")])
+def test_initdb_finds_the_time_zone_of_the_image(environment: Environment, image: str, zone: str) -> None:
+    reference = image if ":" in image else f"{environment.name}-{image}:17"
+    if reference != image:
+        build(environment.engine, image, reference)
+    try:
+        environment.server(image=reference).apply()
+        ((directory,),) = environment.superuser("SHOW data_directory")
+        made = environment.engine.run(environment.name, "cat", f"{directory}/postgresql.conf")
+        assert f"\ntimezone = '{zone}'" in made
+        assert f"\nlog_timezone = '{zone}'" in made
+    finally:
+        environment.engine.remove_all(environment.name)
+        remove(environment.engine, environment.name)
+
+
 def test_data_in_memory_is_not_synced(environment: Environment) -> None:
     environment.server(data={"ephemeral": True}).apply()
     log = "\n".join(environment.log())
