@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from .channel import Progress
 
-_GARBAGE = 10_000
-"""So many objects are made between two looks for garbage, which take more than they free where a tenant ends soon."""
 _INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -89,7 +87,6 @@ def settle(progress: Progress) -> None:
     if not progress.has_settled:
         gc.collect()
         gc.freeze()
-        gc.set_threshold(_GARBAGE)
     progress.has_settled = True
     progress.begin()
 

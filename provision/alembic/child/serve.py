@@ -32,6 +32,9 @@ _SERVED_BY = {
 }
 """What can be asked for: a module, which may have a function to ``protect`` databases first, and its function."""
 
+_GARBAGE = 10_000
+"""So many objects are made between two looks for garbage, which take more than they free where a process ends soon."""
+
 
 def main() -> int:
     """Serve one request, and each further one that the request before it announced."""
@@ -41,14 +44,14 @@ def main() -> int:
     try:
         _import_alembic()
         channel.say({"event": "ready"})
-        gc.freeze()  # what is imported stays, so that no collection has to look through it
-        gc.enable()
         directories, sys.argv[1:] = sys.argv[1:], []
-        if directories:
-            read_ahead(directories, _is_asked)
+        read_ahead(directories, lambda: bool(select.select([0], [], [], 0)[0]))  # until a request is there
         line = sys.stdin.readline()
         if not line:
             return 0
+        gc.freeze()  # what is loaded stays, so that no collection has to look through it
+        gc.set_threshold(_GARBAGE)
+        gc.enable()
         request: Request = json.loads(line)
         requests = listen_to_parent(progress)
         if request["more"]:
@@ -67,11 +70,6 @@ def main() -> int:
     channel.say({"event": "finished", "memory": memory()})
     gc.freeze()  # the last collection of an interpreter would look through everything
     return 0
-
-
-def _is_asked() -> bool:
-    """Tell whether the first request is there; nothing of it has been read yet."""
-    return bool(select.select([0], [], [], 0)[0])
 
 
 def _serve(request: Request, progress: Progress) -> None:
