@@ -58,8 +58,8 @@ def converge(
     run = Run(progress, lock_timeout=lock_timeout, trial=Trial(first.wishes))
     run.reviewed = reviewed
 
-    def look(*, new: bool) -> Survey:
-        seen = observe.survey(spec, runtime=first.runtime, wishes=run.trial.wishes, new=new)
+    def look(*, lacks_database: bool | None) -> Survey:
+        seen = observe.survey(spec, runtime=first.runtime, wishes=run.trial.wishes, lacks_database=lacks_database)
         return adding(run.trial.offered(seen), run.outcomes)
 
     if not first.world.site.is_ours:

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from provision import plan as planner
+from provision import plan as planner, runtimes
 from provision.apply import last_good, transactions
 from provision.apply.caches import remember, remember_engine, remember_rendered
 from provision.apply.effects import Performer
@@ -82,7 +82,7 @@ class Run:
     ) -> None:
         """Observe, plan and act until there is nothing left to do; a ``first`` look saves one.
 
-        ``look(new=…)`` looks at everything; ``new``: the server was started a moment ago on new data.
+        ``look(lacks_database=…)`` looks at everything, as :func:`provision.observe.survey` does.
         """
         try:
             try:
@@ -130,11 +130,11 @@ class Run:
             self.outcomes.pop()
 
     def _converge(self, look: Callable[..., Survey], performer: Performer | None, first: Survey | None) -> None:
-        before, is_new = Plan(()), False
+        before, lacks = Plan(()), None
         try:
             for number in range(_MOST_ROUNDS):
-                survey = first if first and not number else look(new=is_new)
-                is_new = survey.world.site.is_fresh
+                survey = first if first and not number else look(lacks_database=lacks)
+                lacks = _starts_without_database(survey)
                 self.trial.follow(survey)
                 self._count_made(before, survey)
                 before = survey.plan
@@ -332,6 +332,13 @@ def _not_logged_in(step: Step) -> UnavailableError:
         next_step=command("status")
         + "   # where it is looked for; set another `server.port` if another program has it",
     )
+
+
+def _starts_without_database(survey: Survey) -> bool:
+    """Tell whether the new server of a plan starts without the declared database, which a step makes then."""
+    if (begun := survey.begun) is not None and begun.key:
+        return begun.level == 0
+    return survey.world.site.is_fresh and not runtimes.load(survey.runtime).MAKES_DATABASE
 
 
 def _not_converged(plan: Plan) -> NotConvergedError:

@@ -81,12 +81,12 @@ def survey(
     runtime: str | None = None,
     refusing: bool = True,
     wishes: Wishes = _AS_DECLARED,
-    new: bool = False,
+    lacks_database: bool | None = None,
     load: Callable[[str], object] | None = None,
 ) -> Survey:
     """Look at everything, and plan; without ``refusing``, the survey has the refusal in place of a plan.
 
-    ``new``: the server was started a moment ago on data that was made for it. ``load`` is as in
+    ``lacks_database``: whether a server of ours can lack the declared one; None: not known. ``load`` is as in
     :func:`provision.observe.outside.world`.
 
     Raises:
@@ -94,7 +94,7 @@ def survey(
         RefusedError: the plan would cost data, or disturb what is not ours.
     """
     began = time.time()
-    look = partial(_survey, spec, runtime, refusing=refusing, wishes=wishes, new=new, load=load)
+    look = partial(_survey, spec, runtime, refusing=refusing, wishes=wishes, lacks_database=lacks_database, load=load)
     try:
         return look()
     except ProvisionError as error:
@@ -123,7 +123,7 @@ def _survey(
     *,
     refusing: bool,
     wishes: Wishes,
-    new: bool,
+    lacks_database: bool | None,
     load: Callable[[str], object] | None,
 ) -> Survey:
     seen = world(spec, runtime=runtime, moving=True, load=load)
@@ -134,7 +134,7 @@ def _survey(
         at.begin()
     _learn_settings(seen, at)
     wanted = desires.desired(spec, seen.inputs, seen.files, seen.site.desired)
-    inside, status, data_directory = server.look(seen, wanted, at, new=new)
+    inside, status, data_directory = server.look(seen, wanted, at, lacks_database=lacks_database)
     found = {**seen.site.observed, **inside}
     if any(tree.tenants and (tree.tenants.only or tree.tenants.without) for tree in spec.migrations):
         from provision.tenants.asking import refuse_unknown_of  # few commands choose

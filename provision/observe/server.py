@@ -47,10 +47,11 @@ class Seen(NamedTuple):
     data_directory: str = ""
 
 
-def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = False) -> Seen:
+def look(world: World, wanted: Desired, at: Endpoint | None, *, lacks_database: bool | None = None) -> Seen:
     """Return what is there, also in the server at an address (None: none runs).
 
-    One that is ``new`` may have no database yet: its catalog is asked first, so that its log has no failed login.
+    One that may lack the declared database has its catalog asked first, so that its log has no failed login. Where
+    ``lacks_database`` is None, that is each one of ours to which no apply has come to its end.
 
     Raises:
         UnavailableError: it is there, and lets nobody in for a reason that passes by nobody's doing.
@@ -79,7 +80,7 @@ def look(world: World, wanted: Desired, at: Endpoint | None, *, new: bool = Fals
             from provision.observe import cluster
 
             asking = cluster.known(asking, world.cluster, at, stack)
-        asked, status = _log_in(world, asking, at, new=new)
+        asked, status = _log_in(world, asking, at, lacks_database=lacks_database)
         if asked.cluster is not None:
             status = replace(status, cluster=asked.cluster())
         found = Seen(observed(asked), status)
@@ -125,7 +126,7 @@ def _without_login(world: World, look: Look) -> Seen:
     return Seen(found, status if world.site.is_ours else replace(status, server=NOT_KNOWN))
 
 
-def _log_in(world: World, look: Look, at: Endpoint, *, new: bool) -> tuple[Look, Status]:
+def _log_in(world: World, look: Look, at: Endpoint, *, lacks_database: bool | None) -> tuple[Look, Status]:
     """Return what can be looked at with the declared login; without a session where that does not let us in.
 
     Raises:
@@ -134,8 +135,10 @@ def _log_in(world: World, look: Look, at: Endpoint, *, new: bool) -> tuple[Look,
     """
     site, status = world.site, world.site.status
     asked = replace(look, login=_ACCEPTED)
+    if lacks_database is None:
+        lacks_database = site.is_ours and world.look.kept(world.spec.home / SUPERUSER) is None
     try:
-        asked = _enter_patiently(asked, at, new=new or _was_never_proved(world))
+        asked = _enter_patiently(asked, at, new=lacks_database)
         is_standby = _only_reads(asked)
     except LoginError as error:
         login, status = _locked_out(world, error, at)
@@ -206,11 +209,6 @@ def _enter(look: Look, name: str, *, new: bool) -> Look:
             raise
         return replace(look, has_database=True, is_closed=True)
     return replace(look, has_database=True)
-
-
-def _was_never_proved(world: World) -> bool:
-    """Tell whether no apply has come to its end, after which the superuser's name is kept."""
-    return world.site.is_ours and world.look.kept(world.spec.home / SUPERUSER) is None
 
 
 def _locked_out(world: World, error: LoginError, at: Endpoint) -> tuple[str, Status]:

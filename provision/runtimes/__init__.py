@@ -273,6 +273,8 @@ class RuntimeModule(Protocol):
     TEMPLATES: tuple[str, ...]
     MOUNTS_PASSWORD: bool
     """Whether the server reads the password from a file of the environment's directory."""
+    MAKES_DATABASE: bool
+    """Whether new data has the declared database before the server starts."""
     FILES: Mapping[str, tuple[str, int]]
     """The rendered files by name (``configuration``): the path below the environment's directory, permission bits."""
 

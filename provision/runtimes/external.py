@@ -24,6 +24,7 @@ from provision.system.look import Look
 TEMPLATES: tuple[str, ...] = ()
 FILES: Mapping[str, tuple[str, int]] = {}
 MOUNTS_PASSWORD = False
+MAKES_DATABASE = False
 
 
 def made(spec: Spec, look: Look, *, surely: bool = False) -> str | None:

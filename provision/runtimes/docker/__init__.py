@@ -26,6 +26,7 @@ CONFIG = "config/postgresql.conf"
 SERVER = "config/postgres"
 FILES = {"compose": (COMPOSE, 0o644), "configuration": (CONFIG, 0o644), "entrypoint": (SERVER, 0o755)}
 MOUNTS_PASSWORD = True
+MAKES_DATABASE = True
 TEMPLATES = ("docker-compose.yml.j2", "postgresql.conf.j2", "postgres.sh.j2")
 
 

@@ -23,6 +23,7 @@ from provision.system.look import Look
 
 FILES = {"configuration": (CONFIG, 0o644)}
 MOUNTS_PASSWORD = False
+MAKES_DATABASE = False
 TEMPLATES = ("postgresql.conf.j2",)
 _OF_THE_IMAGE = "/etc/postgresql/"
 
