@@ -45,7 +45,7 @@ test-pythons: venv ## Run the quick part of the suite on every other Python from
 	@$(BIN)/python scripts/pythons.py -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-trees: venv ## Try Alembic trees that others wrote: installed once into a cache
-	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,prefect,keystone,mistral,mlflow,barbican,ironic,optuna,oldest,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
+	@PROVISION_TREES=$${PROVISION_TREES:-ckan,skypilot,arize-phoenix,prefect,keystone,mistral,mlflow,barbican,ironic,optuna,oldest,oldest-plugin,newest} $(BIN)/python -m pytest -m trees tests/trees $(ARGS)
 
 mutants: venv ## Change plan.py and kinds/ in small ways, and list the changes that no test notices (minutes)
 	@$(BIN)/python -c 'import mutmut' 2>/dev/null || $(BIN)/python -m pip install -qq --disable-pip-version-check 'mutmut>=3.8,<4'

