@@ -81,11 +81,8 @@ class Login:
         """Return the roles that an effect of a step acts for."""
         if not isinstance(effect, RunInTransaction):
             return []
-        found = dict.fromkeys(effect.acts_for)
-        if OWNER_OF_DATABASE in found:
-            del found[OWNER_OF_DATABASE]
-            found[self.owner_of(effect.database, scene, step.stage)] = None
-        return list(found)
+        owner = self.owner_of(effect.database, scene, step.stage)
+        return list(dict.fromkeys(owner if each == OWNER_OF_DATABASE else each for each in effect.acts_for))
 
 
 def of(step: Step, login: Login, scene: Scene) -> Iterator[Demand]:
@@ -98,6 +95,18 @@ def of(step: Step, login: Login, scene: Scene) -> Iterator[Demand]:
             yield from _membership(role, effect, login, scene)
     if not step.effects and step.address.kind in _INSIDE:
         yield from _foreseen(step, login, scene)
+    if step.address.kind == "migrations":
+        yield from _migrating(login, scene)
+
+
+def _migrating(login: Login, scene: Scene) -> Iterator[Demand]:
+    """Yield the roles that the sessions of migrations are set to: a role that the login makes is its own from 16 on."""
+    for role in dict.fromkeys(each.role for each in scene.spec.migrations if each.login in (None, login.name)):
+        is_new = role not in login.cluster.roles
+        if role and role not in rights.settable(login.cluster, login.name) and not (is_new and login.has_own_roles):
+            why = f"migrations run as {role!r}, and {login.name!r} is no member of it"
+            yield from [Demand("role", role, why)] if is_new else []
+            yield Demand("member", role, why)
 
 
 def _membership(role: str, effect: Effect, login: Login, scene: Scene) -> Iterator[Demand]:
@@ -146,9 +155,8 @@ def _database(step: Step, login: Login, scene: Scene) -> Iterator[Demand]:
         return
     is_new = step.action is Action.CREATE
     if declared.tablespace and (is_new or "tablespace" in changed) and not login.may_use(declared.tablespace):
-        yield Demand(
-            "tablespace", declared.tablespace, f"a privilege is needed to use the tablespace {declared.tablespace!r}"
-        )
+        why = f"a privilege is needed to use the tablespace {declared.tablespace!r}"
+        yield Demand("tablespace", declared.tablespace, why)
     names = (each for each in declared.settings if is_new or _SETTING + each in changed)
     found = list(_settings(step, names, login, scene))
     if is_new and any(each.kind == "statement" for each in found):
@@ -160,23 +168,21 @@ def _removed(step: Step, login: Login) -> Iterator[Demand]:
     owner, name = login.cluster.databases[step.address.name].owner, identifier(step.address.name)
     why = f"only the owner may drop a database: {owner!r}"
     if login.standing(owner) == "may not be":
-        if login.cluster.roles[owner].superuser:
-            yield Demand("statement", f"ALTER DATABASE {name} OWNER TO {identifier(login.name)}", why)
-        else:
-            yield Demand("member", owner, why)
+        mine = Demand("statement", f"ALTER DATABASE {name} OWNER TO {identifier(login.name)}", why)
+        yield mine if login.cluster.roles[owner].superuser else Demand("member", owner, why)
     elif login.standing(owner) == "may be" and not login.role.createdb:
         yield Demand("attribute", "CREATEDB", _CREATEDB)
 
 
 def _role(step: Step, login: Login, _scene: Scene) -> Iterator[Demand]:
-    name, before, after = step.address.name, step.before, step.after
-    there = login.cluster.roles.get(before.name if isinstance(before, Role) else name)
+    before, after = step.before, step.after
+    now = before.name if isinstance(before, Role) else step.address.name
+    there = login.cluster.roles.get(now)
     if not login.role.createrole:
         yield Demand("attribute", "CREATEROLE", _CREATEROLE)
     if there is not None and there.superuser:
         yield Demand("statement", "", "only a superuser may change a superuser; write `external: true` for it")
         return
-    now = before.name if isinstance(before, Role) else name
     if login.has_own_roles and not login.administers(now):
         yield Demand("admin", now, "another role has made this one, so ADMIN is needed to change it")
     provider = providers.of(login.cluster.roles)
@@ -212,10 +218,8 @@ def _member(step: Step, login: Login, scene: Scene) -> Iterator[Demand]:
     if there.superuser:
         yield from _as_it_is(step.effects[0], f"only a superuser may change who is in {group!r}", login, scene)
     elif not login.administers(group):
-        if login.has_own_roles:
-            yield Demand("admin", group, f"ADMIN is needed to change who is in {group!r}")
-        else:
-            yield Demand("attribute", "CREATEROLE", _CREATEROLE)
+        admin = Demand("admin", group, f"ADMIN is needed to change who is in {group!r}")
+        yield admin if login.has_own_roles else Demand("attribute", "CREATEROLE", _CREATEROLE)
     for row in getattr(step.before, "grants", ()):
         if row.set is not None and login.standing(row.grantor) == "may not be":
             why = f"only {row.grantor!r} may take what it has granted"
@@ -237,8 +241,7 @@ def _extension(step: Step, login: Login, scene: Scene) -> Iterator[Demand]:
     name = getattr(state, "name", "")
     changed = {each.field for each in step.why if isinstance(each, Change)}
     if "schema" in changed:
-        why = "only a superuser may move an extension"
-        yield from _as_it_is(step.effects[0], why, login, scene, " SET SCHEMA ")
+        yield from _as_it_is(step.effects[0], "only a superuser may move an extension", login, scene, " SET SCHEMA ")
     why = f"only a superuser may make or update {name}"
     if name in login.trusted:
         return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from support.environment import Environment
     from support.foreign import Foreign
 
+(NEON,) = (each for each in PROVIDERS if each.name == "neon")
 DAILY = {("rds", 14), ("neon", 18)}
 CASES = [
     pytest.param(each, major, id=f"{each.name}-{major}", marks=() if (each.name, major) in DAILY else pytest.mark.long)
@@ -64,6 +65,7 @@ def on_each() -> pytest.MarkDecorator:
 @on_each()
 def test_every_kind_works_or_says_what_is_missing(managed: Managed) -> None:
     environment, before = managed.declare(history=True), managed.server.major < 16
+    managed.allow_migrations()
     applied = environment.apply()
     environment.settled()
     noted = environment.run("history").out
@@ -111,19 +113,31 @@ def test_what_only_the_provider_may_do_is_refused_before_the_first_step(managed:
     assert (managed.shop,) not in managed.server.execute("SELECT datname FROM pg_database")
 
 
+@pytest.mark.parametrize("managed", [pytest.param((NEON, 14), id="neon-14")], indirect=True)
+def test_who_may_not_migrate_as_the_owner_is_refused_before_the_first_step(managed: Managed) -> None:
+    environment, owner = managed.declare(history=False), managed.name("owner")
+    refused = environment.run("apply", code=1).err
+    assert f"migrations run as '{owner}', and '{managed.login}' is no member of it: migrations/alembic" in refused
+    assert (managed.shop,) not in managed.server.execute("SELECT datname FROM pg_database")
+    statements = [line.strip() for line in refused.splitlines() if line.startswith("      ") and line.endswith(";")]
+    assert statements == [f'CREATE ROLE "{owner}";', f'GRANT "{owner}" TO "{managed.login}";']
+    managed.server.execute(*statements)
+    environment.apply()
+    environment.settled()
+
+
 @on_each()
 def test_an_extension_that_the_provider_may_allow_is_left_to_the_server(managed: Managed) -> None:
     """Providers let their administrators make extensions that need a superuser elsewhere, as on this server."""
     environment = managed.declare(history=False)
+    managed.allow_migrations()
     environment.declare(databases={managed.shop: {"extensions": ["pg_stat_statements"]}})
     assert f"create extension/{managed.shop}/pg_stat_statements" in environment.actions()
     refused = environment.run("apply", code=1).err
     assert 'permission denied to create extension "pg_stat_statements"' in refused
 
 
-@pytest.mark.parametrize(
-    "managed", [pytest.param((each, 18), id=each.name) for each in PROVIDERS if each.name == "neon"], indirect=True
-)
+@pytest.mark.parametrize("managed", [pytest.param((NEON, 18), id="neon")], indirect=True)
 def test_a_provider_that_takes_no_hashed_password_is_not_sent_one(managed: Managed) -> None:
     environment = managed.declare(history=False)
     environment.declare(roles={managed.name("login"): {"login": True, "password": "${PW}"}})
