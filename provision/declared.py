@@ -41,11 +41,7 @@ class Declared:
 
     @classmethod
     def of(
-        cls,
-        spec: Mapping[str, Any],
-        *,
-        directory: str | os.PathLike[str],
-        environ: Mapping[str, str] | None = None,
+        cls, spec: Mapping[str, Any], *, directory: str | os.PathLike[str], environ: Mapping[str, str] | None = None
     ) -> Self:
         """Take the spec from a mapping with the keys of a spec file; its relative paths start at ``directory``."""
         import yaml

@@ -30,11 +30,7 @@ class Starting:
     """Holds the data of one run's server."""
 
     def __init__(
-        self,
-        engine: Callable[[], Engine],
-        perform: Callable[[Effect], None],
-        progress: Progress,
-        timeout: float,
+        self, engine: Callable[[], Engine], perform: Callable[[Effect], None], progress: Progress, timeout: float
     ) -> None:
         self._engine = engine
         self._perform = perform

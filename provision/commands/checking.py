@@ -86,10 +86,7 @@ def _check_files(console: Console, environment: Environment, since: str | None) 
 @verb(
     "--trace specs/dev.yml",
     click.option(
-        "--all",
-        "everything",
-        is_flag=True,
-        help="Every revision, also those that are applied. Needs no server.",
+        "--all", "everything", is_flag=True, help="Every revision, also those that are applied. Needs no server."
     ),
     click.option("--since", metavar="REVISION", help="Those that a branch of Git does not have. Needs no server."),
     click.option("--trace", is_flag=True, help="Run them on a scratch copy too, and show what they lock and rewrite."),

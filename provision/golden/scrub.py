@@ -26,14 +26,8 @@ _KEPT_DIRECTORIES = ("base", "global", "pg_")
 _KEPT_FILES = ("PG_VERSION", "pg_hba.conf", "pg_ident.conf", "postgresql.conf", "postgresql.auto.conf")
 _EMPTIED = (
     *("pg_notify/", "pg_stat_tmp/", "pg_replslot/", "pg_tblspc/", "pg_twophase/", "pg_dynshmem/", "pg_snapshots/"),
-    *(
-        "pg_logical/snapshots/",
-        "pg_logical/mappings/",
-        "pg_wal/archive_status/",
-        "pg_wal/summaries/",
-        "base/pgsql_tmp/",
-    ),
-    "global/pg_internal.init",
+    *("pg_logical/snapshots/", "pg_logical/mappings/", "pg_wal/archive_status/", "pg_wal/summaries/"),
+    *("base/pgsql_tmp/", "global/pg_internal.init"),
 )
 """What the server makes again when it starts, or what only a server with slots, tablespaces and the like needs."""
 _COUNTERS = ("pgstat.stat", "global.stat", "db_")

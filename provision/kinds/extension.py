@@ -25,18 +25,8 @@ LATEST = "latest"
 _SHOWN = 10
 _PRELOADED = frozenset(
     {
-        "citus",
-        "pg_cron",
-        "pg_net",
-        "pg_qualstats",
-        "pg_squeeze",
-        "pg_stat_kcache",
-        "pg_stat_monitor",
-        "pg_stat_statements",
-        "pg_wait_sampling",
-        "pgaudit",
-        "pglogical",
-        "timescaledb",
+        *("citus", "pg_cron", "pg_net", "pg_qualstats", "pg_squeeze", "pg_stat_kcache", "pg_stat_monitor"),
+        *("pg_stat_statements", "pg_wait_sampling", "pgaudit", "pglogical", "timescaledb"),
     }
 )
 """Extensions that do nothing, or cannot be made, before the server has loaded their library at its start."""

@@ -44,12 +44,7 @@ _OR: Final = r"`[^`]*`|\"[^\"]*\"|\([^()]*\)|(?P<or>[;,] (?=or\b))|(?P<comma>, )
 _TAB: Final = 4
 _ALIKE: Final = 0.7
 """So alike is an option that was mistyped, by difflib's measure; what is further off was not meant."""
-_ELSEWHERE: Final = {
-    "--dry-run": ("--check", "sql"),
-    "--force": ("--yes",),
-    "-f": ("--yes",),
-    "-y": ("--yes",),
-}
+_ELSEWHERE: Final = {"--dry-run": ("--check", "sql"), "--force": ("--yes",), "-f": ("--yes",), "-y": ("--yes",)}
 """What other programs call it, and ours: an option, or else a verb beside this one."""
 
 

@@ -280,11 +280,7 @@ def file_lines(file: File | WriteFile, read: Callable[[Path], str | None] = cont
 
     old = read(file.path)
     lines = unified_diff(
-        (old or "").splitlines(),
-        file.content.splitlines(),
-        "/dev/null" if old is None else name,
-        name,
-        lineterm="",
+        (old or "").splitlines(), file.content.splitlines(), "/dev/null" if old is None else name, name, lineterm=""
     )
     return [clean(line) for line in lines]
 

@@ -52,10 +52,7 @@ _TOGETHER: Final[Mapping[str, Fragment]] = {
 """What the keys of a section have to be together, as far as the schema says it."""
 _OF_LISTS: Final = ("roles.member_of", "databases.extensions", "databases.grants", "databases.grants.on", "seeds")
 """Sections that are only in lists."""
-_TREE: Final[Fragment] = {
-    "if": {"type": "object", "minProperties": 1},
-    "then": _one_of("script_location", "config"),
-}
+_TREE: Final[Fragment] = {"if": {"type": "object", "minProperties": 1}, "then": _one_of("script_location", "config")}
 _TREES: Final[Fragment] = {"if": {"type": "array"}, "then": {"items": _TREE}, "else": _TREE}
 _WHOLE: Final[Fragment] = {
     "if": {"not": {"required": ["extends"]}},

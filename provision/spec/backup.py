@@ -10,10 +10,7 @@ from provision.spec.yaml import Node
 _KINDS = ("downgrade", "destructive", "upgrade")
 
 
-BACKUP_KEYS = {
-    "before": Key(list_of(choice(*_KINDS), "[downgrade, destructive]")),
-    "keep": Key(number("backups", 999)),
-}
+BACKUP_KEYS = {"before": Key(list_of(choice(*_KINDS), "[downgrade, destructive]")), "keep": Key(number("backups", 999))}
 
 
 def backup(node: Node, reading: Reading) -> Backup:

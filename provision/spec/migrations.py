@@ -146,9 +146,7 @@ MIGRATIONS_NAME = "alembic"
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 tree_name = named(
-    "a name for migrations",
-    _NAME,
-    "it has letters, digits, `-` and `_`, and begins with a letter or a digit",
+    "a name for migrations", _NAME, "it has letters, digits, `-` and `_`, and begins with a letter or a digit"
 )
 
 

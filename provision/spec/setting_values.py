@@ -138,21 +138,10 @@ def _unknown_unit(unit: str, table: dict[str, float]) -> str:
 # `synchronous_standby_names` has a grammar of its own and stays as it is; DateStyle is handled by itself.
 _LISTS = frozenset(
     {
-        "createrole_self_grant",
-        "debug_io_direct",
-        "listen_addresses",
-        "local_preload_libraries",
-        "log_connections",
-        "log_destination",
-        "oauth_validator_libraries",
-        "restrict_nonsystem_relation_kind",
-        "search_path",
-        "session_preload_libraries",
-        "shared_preload_libraries",
-        "synchronized_standby_slots",
-        "temp_tablespaces",
-        "unix_socket_directories",
-        "wal_consistency_checking",
+        *("createrole_self_grant", "debug_io_direct", "listen_addresses", "local_preload_libraries"),
+        *("log_connections", "log_destination", "oauth_validator_libraries", "restrict_nonsystem_relation_kind"),
+        *("search_path", "session_preload_libraries", "shared_preload_libraries", "synchronized_standby_slots"),
+        *("temp_tablespaces", "unix_socket_directories", "wal_consistency_checking"),
     }
 )
 _TIME_ZONES = frozenset({"TimeZone", "log_timezone"})

@@ -128,11 +128,7 @@ def _part(part: Path) -> Iterator[None]:
 
 
 def prove(
-    path: Path,
-    programs: ClientPrograms,
-    engine: Engines,
-    endpoint: Endpoint,
-    about: Mapping[str, Any] | None = None,
+    path: Path, programs: ClientPrograms, engine: Engines, endpoint: Endpoint, about: Mapping[str, Any] | None = None
 ) -> None:
     """Read a dump to its end; with ``about``, also compare it with what was noted when it was written.
 

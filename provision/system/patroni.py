@@ -64,9 +64,7 @@ class Api:
             return parsed(*[json.loads(each.text) for each in (self._checked(listed), self._checked(config))])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnavailableError(
-                "what answers is not the REST API of Patroni",
-                evidence=[str(listed)],
-                next_step=_CORRECT,
+                "what answers is not the REST API of Patroni", evidence=[str(listed)], next_step=_CORRECT
             ) from error
 
     def patch(self, change: Mapping[str, Any]) -> None:
@@ -208,9 +206,7 @@ def _silent(said: list[str], unknown: ssl.SSLCertVerificationError | None, *, ha
     if unknown is None:
         is_asked = any(re.search("certificate.required|handshake.failure", each, re.IGNORECASE) for each in said)
         return UnavailableError(
-            "the REST API of Patroni cannot be reached",
-            evidence=said,
-            next_step=_IDENTITY if is_asked else _CORRECT,
+            "the REST API of Patroni cannot be reached", evidence=said, next_step=_IDENTITY if is_asked else _CORRECT
         )
     advice = "write the file of the authority that signed it as `server.patroni.ca`"
     if "mismatch" in unknown.verify_message:

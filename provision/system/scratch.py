@@ -190,11 +190,7 @@ def _take(connection: psycopg2.extensions.connection, name: str) -> bool:
 
 
 def _make(
-    connection: psycopg2.extensions.connection,
-    source: Endpoint,
-    name: str,
-    template: str | None,
-    like: Likeness | None,
+    connection: psycopg2.extensions.connection, source: Endpoint, name: str, template: str | None, like: Likeness | None
 ) -> None:
     """Create a database, with the settings of the source, and what else it is to have in common with that."""
     if like is None:

@@ -38,10 +38,7 @@ _NOT_CONNECTED = {
     *("OperationalError", "ConnectionRefusedError", "gaierror", "ConnectionTimeout", "ConnectionResetError"),
     *("ConnectionDoesNotExistError", "CannotConnectNowError", "InvalidPasswordError", "InterfaceError"),
 }
-_ADDRESSES = (
-    r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+)',
-    r"Connect call failed \('([^']+)', (\d+)",
-)
+_ADDRESSES = (r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+)', r"Connect call failed \('([^']+)', (\d+)")
 _OPTION_WAY = 'hand env.py the option that it reads; write under `migrations`: options: {url: "{url}"}'
 _URL_WAY = (
     "let env.py connect with the URL of its configuration: "

@@ -80,8 +80,7 @@ def history(graph: Graph, between: str | None = None, rows: Collection[str] = ()
     first, colon, last = (between or ":").partition(":")
     if not colon:
         raise MigrationsError(
-            f"{between!r} is no range of revisions",
-            next_step="write FROM:TO, FROM: or :TO, for example base:head",
+            f"{between!r} is no range of revisions", next_step="write FROM:TO, FROM: or :TO, for example base:head"
         )
     top = _end(graph, last or "heads", rows)
     bottom = _end(graph, first or "base", rows)
