@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from provision.runtimes.docker.site import DockerSite
     from provision.system.engine_calls import Engine
 
-_READ = (control.PATH, saving.AUTO_CONF, *saving.CONFIGURATION)
-_SAID = ("ERROR:", "FATAL:", "PANIC:")
+_READ = (saving.AUTO_CONF, *saving.CONFIGURATION)
 _ARGUMENTS = "POSTGRES_INITDB_ARGS"
 _SCRIPTS = "ls -A /docker-entrypoint-initdb.d 2>/dev/null || :"
 # The entrypoint makes the data, and ends where it would become the server.
@@ -79,12 +78,14 @@ def save(site: DockerSite, effect: SaveGolden) -> None:
         if golden.level == 0:
             data = _initialised(workshop, site)
         else:
+            if not runs:
+                saving.check(effect, golden_images.read(engine, site.container_name, f"{directory}/{control.PATH}"))
             data = _Data(_stream(engine, site.container_name, directory, runs=runs))
             workshop.fill(data)
             if runs:  # it makes good what is in the log only, as after a crash
                 _run_alone(workshop, MAINTENANCE, Secret(""))
+                saving.check(effect, workshop.read(control.PATH))
         saving.check_contents(effect, data.sizes, data.kept)
-        saving.check(effect, workshop.read(control.PATH))
         _clean(workshop, effect, data)
         workshop.commit(_labels(site, replace(golden, size=data.size), base, store.user))
     store.prune(but=golden.key)
@@ -173,10 +174,7 @@ def _clean(workshop: Workshop, effect: SaveGolden, data: _Data) -> None:
 def _run_alone(workshop: Workshop, database: str, script: Secret) -> str:
     """Run the server alone on the data, and return what it says; it ends well whatever its statements come to."""
     argv = ("postgres", "--single", *scrub.OPTIONS, "-D", workshop.making.directory, database)
-    text = workshop.run(argv, script)
-    if said := [line for line in text.splitlines() if any(each in line for each in _SAID)]:
-        raise StepFailedError(f"the secrets cannot be taken out of the copy ({database})", evidence=said[-3:])
-    return text
+    return scrub.said(database, workshop.run(argv, script))
 
 
 def _making(site: DockerSite, golden: Golden, base: Mapping[str, Any]) -> Making:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from provision.errors import ProvisionError, StepFailedError
 from provision.golden import control, saving, scrub
@@ -27,9 +28,6 @@ from provision.system.files import explaining, make_directory, nameless, remove
 from provision.system.initdb import making
 from provision.system.look import Look
 from provision.system.machine import SystemUser, as_user, lookup
-
-_OWN = ProvisionError("goldens of embedded servers stay where they are", next_step="provision golden list")
-_SAID = ("ERROR:", "FATAL:", "PANIC:")
 
 
 def store(_look: Look) -> DirectoryStore:
@@ -169,14 +167,12 @@ def save(world: World, effect: SaveGolden, _perform: Callable[[Effect], None]) -
             remove(hidden)
 
 
-def export(_look: Look, _key: str, _file: Path) -> None:
+def export(_look: Look, _name: object, _file: object) -> NoReturn:
     """Refuse: a golden is used only where this user has made it."""
-    raise _OWN
+    raise ProvisionError("goldens of embedded servers stay where they are", next_step="provision golden list")
 
 
-def take(_look: Look, _file: Path, _sha256: str) -> Golden:
-    """Refuse: a golden is used only where this user has made it."""
-    raise _OWN
+take = export
 
 
 def _copied(data: Path, hidden: Path, user: SystemUser | None) -> Path:
@@ -203,11 +199,7 @@ def _run_alone(site: EmbeddedSite, data: Path, database: str) -> str:
             env=servers.environment(),
             **as_user(user.name if user else None),
         )
-    text = str(done.stdout.decode(errors="replace"))
-    said = [line for line in text.splitlines() if any(each in line for each in _SAID)]
-    if done.returncode or said:
-        raise StepFailedError(f"the secrets cannot be taken out of the copy ({database})", evidence=said[-3:])
-    return text
+    return scrub.said(database, str(done.stdout.decode(errors="replace")), failed=bool(done.returncode))
 
 
 def _pack(data: Path, path: Path) -> packed.Index:

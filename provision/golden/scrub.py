@@ -84,6 +84,18 @@ def order(databases: Iterable[str]) -> tuple[str, ...]:
     return (*[each for each in dict.fromkeys(databases) if each != MAINTENANCE], MAINTENANCE)
 
 
+def said(database: str, text: str, *, failed: bool = False) -> str:
+    """Return what the server said that ran alone on a copy.
+
+    Raises:
+        StepFailedError: it failed.
+    """
+    errors = [line for line in text.splitlines() if re.search("(ERROR|FATAL|PANIC):", line)]
+    if failed or errors:
+        raise StepFailedError(f"the secrets cannot be taken out of the copy ({database})", evidence=errors[-3:])
+    return text
+
+
 def check(text: Any) -> None:
     """Refuse what has another verifier in it than the one that all logins of a copy have.
 

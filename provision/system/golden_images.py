@@ -77,6 +77,14 @@ def archive_of_running(engine: Engine, container: str, script: str) -> Iterator[
         raise StepFailedError("the data could not be read while the server runs", evidence=evidence)
 
 
+def read(engine: Engine, container: str, path: str) -> bytes:
+    """Return what is in a file of a container."""
+    stream, _ = engine.client.get_archive(container, path)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+        found = tar.extractfile(tar.next() or tarfile.TarInfo())
+        return found.read() if found else b""
+
+
 class Workshop:
     """The container in which an image is made; :func:`working` opens and ends one."""
 
@@ -117,10 +125,7 @@ class Workshop:
 
     def read(self, path: str) -> bytes:
         """Return what is in a file of the data directory."""
-        stream, _ = self.engine.client.get_archive(self.making.container, f"{self.making.directory}/{path}")
-        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
-            found = tar.extractfile(tar.next() or tarfile.TarInfo())
-            return found.read() if found else b""
+        return read(self.engine, self.making.container, f"{self.making.directory}/{path}")
 
     def commit(self, labels: Mapping[str, str]) -> None:
         """Make the image, with labels and under its name.
