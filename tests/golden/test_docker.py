@@ -439,6 +439,32 @@ def test_killed_while_a_golden_is_used(fresh: Environment, place: str, parts: tu
         assert not left(fresh)
 
 
+@pytest.mark.parametrize("place", ["volume", "directory"])
+def test_a_copy_that_was_broken_off_is_made_again(fresh: Environment, place: str) -> None:
+    fresh.server(data=DATA[place]).run("apply", "--golden")
+    expected, (image,) = described(fresh), goldens(fresh)
+    fresh.run("destroy", "--data", "--yes")
+    running = fresh.begin("apply")
+    while running.poll() is None and state(fresh) == "absent":
+        time.sleep(0.01)
+    running.kill()
+    running.communicate()
+    assert state(fresh) == "created"
+    again = fresh.run("apply", "--json").json()
+    begins = [each["action"] for each in again["steps"] if "from golden" in str(each["why"])]
+    assert begins in (["recreate"], ["create"])
+    assert f"provision-golden:{again['golden']['key']}" == image
+    assert described(fresh) == expected
+    settled(fresh)
+    assert not left(fresh)
+
+
+def state(environment: Environment) -> str:
+    with suppress(docker.errors.NotFound):
+        return str(environment.container["State"]["Status"])
+    return "absent"
+
+
 @pytest.mark.parametrize("place", ["volume", "ephemeral"])
 def test_killed_while_a_golden_is_saved(fresh: Environment, place: str) -> None:
     fresh.server(data=DATA[place]).apply()

@@ -183,7 +183,7 @@ _IN_EVERY_IMAGE = "/etc/passwd"
 WHY = "its first initialisation was broken off before any server ran on it, so there is nothing in it"
 
 
-def _broken_off(seen: Inspection) -> Place | None:
+def broken_off(seen: Inspection) -> Place | None:
     """Return where the data of the container lies, if its first initialisation was broken off."""
     place, data = seen.current_place, seen.spec.server.data
     if place is None or place != seen.declared_place or seen.state not in _DOWN or isinstance(data, Ephemeral):
@@ -191,14 +191,12 @@ def _broken_off(seen: Inspection) -> Place | None:
     read = reader(seen.look, CheckData(seen.container_name, place.directory))
     if any(read(sign) is not None for sign in _SIGNS_OF_LIFE) or not _shows_files(seen):
         return None
-    labels = _labels(seen, place)
-    is_made = isinstance(data, DataPath) and seen.look.made(data.path, seen.spec.home / DATA_RECORD)
-    is_ours = is_made or _is_labelled(labels)
-    if is_ours and golden_image.KEY in labels:  # a copy that may have been broken off
+    is_ours = is_made_here(seen, place)
+    if is_ours and golden_image.KEY in _labels(seen, place):  # a copy that may have been broken off
         return place
     if read(_VERSION) is not None:
         is_begun = re.search(_OPENED, read("pg_hba.conf") or "") is None
-    elif is_made and seen.state == "created":
+    elif is_ours and isinstance(data, DataPath) and seen.state == "created":
         is_begun = True  # a copy of a golden gets this file last, and initdb, which makes it first, never ran here
     else:
         has, name = seen.look.reader.has, seen.container_name
@@ -215,9 +213,16 @@ def _labels(seen: Inspection, place: Place) -> Mapping[str, str]:
     return (seen.volumes.get(place.source) or {}).get("Labels") or {}
 
 
-def _is_labelled(labels: Mapping[str, str]) -> bool:
-    """Tell whether we have made a volume."""
-    return {ENVIRONMENT, DIRECTORY} <= set(labels)
+def _is_labelled(seen: Inspection, place: Place) -> bool:
+    """Tell whether we have made the volume."""
+    return {ENVIRONMENT, DIRECTORY} <= set(_labels(seen, place))
+
+
+def is_made_here(seen: Inspection, place: Place) -> bool:
+    """Tell whether we have made the volume, or the directory."""
+    data = seen.spec.server.data
+    is_made = isinstance(data, DataPath) and seen.look.made(data.path, seen.spec.home / DATA_RECORD)
+    return is_made or _is_labelled(seen, place)
 
 
 def _initialised_by(seen: Inspection) -> bool:
@@ -229,17 +234,15 @@ def _initialised_by(seen: Inspection) -> bool:
     return _BEGAN in said and scripts.OVER not in said
 
 
-def initialise_again(seen: Inspection) -> Step | None:
-    """Return the step that makes the data again whose first initialisation was broken off, if it was.
+def initialise_again(seen: Inspection, place: Place) -> Step:
+    """Return the step that makes the data again whose first initialisation was broken off.
 
     The container that used it is removed before, and created after.
     """
-    if (place := _broken_off(seen)) is None:
-        return None
     data, name = seen.spec.server.data, seen.container_name
     address = Address("directory", str(data.path)) if isinstance(data, DataPath) else Address("volume", place.source)
     stop, gone = EngineCall("stop_container", name, {"timeout": 1}), EngineCall("remove_container", name)
-    if _is_labelled(_labels(seen, place)):
+    if _is_labelled(seen, place):
         declared = next(each for each in seen.creation.volumes if each.name == place.source)
         made: tuple[Effect, ...] = (
             EngineCall("remove_volume", place.source, {"filler": golden_image.helper(name)}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from provision.errors import RefusedError, command
 from provision.kinds import Ground
@@ -27,6 +28,7 @@ from provision.runtimes.docker import (
 )
 from provision.runtimes.docker.compose import Json, Uploads
 from provision.runtimes.docker.containers import IDLE
+from provision.runtimes.docker.data_location import Place
 from provision.runtimes.docker.inspection import Inspection
 from provision.spec.model import Ephemeral, Spec
 from provision.system.look import Look
@@ -83,6 +85,20 @@ class DockerSite(Inspection):
         """Whether a restore of the whole cluster was interrupted."""
         return snapshots.interrupted(self) is not None
 
+    @cached_property
+    def _broken_off(self) -> Place | None:
+        """Where data lies whose making was broken off; while a restore replaces it, data can look the same."""
+        found = data_contents.broken_off(self)
+        return None if found is None or self.needs_apply else found
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has initialised the data yet, or what did was broken off in a place that we have made."""
+        if super().is_fresh:
+            return True
+        place = self._broken_off
+        return place is not None and data_contents.is_made_here(self, place)
+
     # --- what kinds build on ---
 
     def ground(self, *, starting: bool) -> Ground:
@@ -135,7 +151,8 @@ class DockerSite(Inspection):
         data_contents.check_directory(self)
         data_contents.check_finished(self)
         before = (*self.leftovers(), *steps.surroundings(self))
-        if (again := data_contents.initialise_again(self)) is not None:
+        if (place := self._broken_off) is not None:
+            again = data_contents.initialise_again(self, place)
             return (*before, again, steps.create(self), *steps.unused_networks(self))
         container = steps.container(self)
         actions = {step.action for step in container}
