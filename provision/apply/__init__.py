@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from provision import observe
 from provision.apply.run import LOCK_TIMEOUT, Run
-from provision.apply.trial import GOLDEN, Trial
+from provision.apply.trial import Trial
 from provision.errors import ProvisionError
 from provision.model import File, Outcome, Plan, Progress, Result, Step
 from provision.observe import Survey, external, logins, outside
@@ -72,10 +72,9 @@ def converge(
             run.converge(look, performer, first if is_current else None)
             if first.wishes.golden and not run.trial.has_begun_seeds:
                 run.save_golden(spec)
-        taken = time.monotonic() - started
-        last = run.last
-        done = tuple(run.outcomes)
-        return Result(done, taken, last.notes, last.remarks, run.endpoint, run.trial.begun, performer.reads)
+        last, taken = run.last, time.monotonic() - started
+        remarks = (*run.said, *last.remarks)
+        return Result(tuple(run.outcomes), taken, last.notes, remarks, run.endpoint, run.trial.begun, performer.reads)
 
 
 def move(spec: Spec, verb: Move, *, progress: Progress) -> Result:
@@ -101,22 +100,15 @@ def destroy(
 
 
 def _lifecycle(spec: Spec, steps: Callable[[World], Sequence[Step]], progress: Progress) -> Result:
+    from provision.golden import saving
+
     started = time.monotonic()
     if not steps(outside.world(spec)):
         return Result((), time.monotonic() - started)
     with Run.alone(spec, progress) as run:
         world = outside.world(spec)
-        run.carry_out(world, Plan(_saving(world, steps(world), progress.detail)))
+        run.carry_out(world, Plan(saving.with_saving(world, steps(world))))
         return run.result()
-
-
-def _saving(world: World, steps: Sequence[Step], tell: Callable[[str], None]) -> tuple[Step, ...]:
-    """Return steps that stop a server with what saves its data as a golden, where it was made for that."""
-    if not world.look.exists(world.spec.home / GOLDEN):
-        return tuple(steps)
-    from provision.golden import saving
-
-    return saving.with_saving(world, steps, tell)
 
 
 def carry(spec: Spec, plan: Plan, *, progress: Progress) -> Migrated | None:

@@ -55,8 +55,8 @@ class Performer:
         """What the code of each tree that ran has read; None where that is not known."""
         self.ended: list[str] = []
         """The sessions that were ended for a copy of a database, or another name of it, in words."""
-        self.has_saved = False
-        """Whether a golden was saved."""
+        self.unsaved = ""
+        """Why the golden that the user wants was not saved."""
         self.ran: list[tuple[str, str, float]] = []
         """The tree, the id and the seconds of each revision that ran."""
         self.tenants: list[dict[str, Any]] = []
@@ -239,13 +239,17 @@ class Performer:
     def _(self, effect: effects.SaveGolden) -> None:
         from provision.golden import saving
 
-        self._progress.detail("saving a golden")
-        try:
-            saving.save(self.world, effect, self.perform)
-            self.has_saved = True
-        except ProvisionError as error:
-            tell = self._progress.note if effect.asked else self._progress.detail
-            tell(f"no golden is saved: {error.sentence}")
+        why = effect.refused
+        if not why:
+            self._progress.detail("saving a golden")
+            try:
+                saving.save(self.world, effect, self.perform)
+            except ProvisionError as error:
+                why = error.sentence
+        if effect.asked:
+            self.unsaved = why
+        elif why:
+            self._progress.detail(f"no golden is saved: {why}")
 
     @perform.register
     def _(self, effect: effects.EngineCall) -> None:

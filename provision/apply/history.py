@@ -30,9 +30,10 @@ CREATE TABLE IF NOT EXISTS {TABLE} (began timestamptz NOT NULL, run jsonb NOT NU
 COMMENT ON TABLE {TABLE} IS 'what provision has changed, and when; can be dropped at any time'
 """
 _ADD = f"""
-BEGIN; SET LOCAL synchronous_commit = off;
-INSERT INTO {TABLE} SELECT clock_timestamp() - make_interval(secs => %s), %s; COMMIT
+SET LOCAL synchronous_commit = off;
+INSERT INTO {TABLE} SELECT clock_timestamp() - make_interval(secs => %s), %s RETURNING pg_current_xact_id()::text
 """
+"""One message, so that it is one transaction."""
 
 
 class History:
@@ -44,6 +45,8 @@ class History:
     def __init__(self, verb: str) -> None:
         self.revisions: list[tuple[str, str, float]] = []
         self.tenants: list[dict[str, Any]] = []
+        self.xid: int | None = None
+        """The transaction of the row."""
         self._verb, self._began = verb, time.monotonic()
 
     def note(
@@ -67,7 +70,9 @@ class History:
                     if why := refusal(connection, create):
                         return why + _allowing(why, at, spec.owner_in(spec.server.database))
                 known = encodings.get(connection.info.parameter_status("server_encoding") or "", "ascii")
-                return refusal(connection, _ADD, (seconds, run.encode(known, "replace").decode(known)))
+                ((xid,),) = rows(connection, _ADD, (seconds, run.encode(known, "replace").decode(known)))
+                self.xid = int(xid)
+                return ""
         except ProvisionError:  # the database is not there, or the server is gone: the run itself says so
             return ""
         except psycopg2.Error as error:  # our role may not even ask for the table

@@ -14,13 +14,13 @@ from provision.apply.effects import Performer
 from provision.apply.history import History
 from provision.apply.losses import Losses
 from provision.apply.starting import TIMEOUT
-from provision.apply.trial import Trial
+from provision.apply.trial import GOLDEN, Trial
 from provision.errors import NotConvergedError, ProvisionError, RacedError, UnavailableError, command
 from provision.kinds import database, file, login, settings
 from provision.model import INTERRUPTED, Action, Effect, Endpoint, Outcome, Plan, Progress, Result, Step, Wishes
 from provision.model.effects import ReloadSettings, ServerCall, WaitReady
 from provision.observe import Survey, outside
-from provision.system import lock
+from provision.system import files, lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +44,8 @@ class Run:
         self.trial = trial or Trial(Wishes())
         self._lock_timeout = lock_timeout
         self.outcomes: list[Outcome] = []
+        self.said: list[str] = []
+        """What is worth knowing besides."""
         self.last = Plan(())
         self.endpoint: Endpoint | None = None
         self.reviewed: Reviewed | None = None
@@ -101,6 +103,10 @@ class Run:
         """Add the run to the history of the environment."""
         if why := self._history.note(spec, at, self.outcomes, failure):
             self.progress.note(f"this run is not in the history: {why} (`history: false` in the spec does without)")
+        elif self._history.xid is not None and files.exists(spec.home / GOLDEN):
+            from provision.golden import saving
+
+            saving.follow(spec, self._history.xid)
 
     def _discard(self, error: ProvisionError) -> None:
         """Remove what a golden made, and the golden, because of an error."""
@@ -124,10 +130,18 @@ class Run:
         world = outside.world(spec)
         step = saving.step(world)
         if isinstance(step, str):
-            self.progress.note(f"no golden is saved: {step}")
-            return
-        if not self.carry_out(world, Plan((step,))).has_saved:  # it was said why
-            self.outcomes.pop()
+            why = step
+        else:
+            try:
+                why = self.carry_out(world, Plan((step,))).unsaved
+            except KeyboardInterrupt:
+                world = outside.world(spec)
+                self.carry_out(world, Plan(world.site.restart()))
+                raise
+            if why:
+                self.outcomes.pop()
+        if why:
+            self.said.append(f"no golden is saved: {why}")
 
     def _converge(self, look: Callable[..., Survey], performer: Performer | None, first: Survey | None) -> None:
         before, lacks = Plan(()), None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import ProvisionError, StepFailedError
@@ -23,9 +23,11 @@ from provision.system.postgres import connect, rows
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from provision.alembic import Read
+    from provision.golden import Goldens
+    from provision.model import Effect
     from provision.observe import Survey
     from provision.observe.outside import World
     from provision.spec.model import Spec
@@ -79,6 +81,18 @@ def note(
         document = {**_seen(spec, seen.endpoint), "golden": golden.document()}
     except ProvisionError as error:
         document = {"why": error.sentence}
+    _write(spec, document)
+
+
+def follow(spec: Spec, xid: int) -> None:
+    """Note a transaction of ours, the row of a run, if the server has given it next since all was made."""
+    with suppress(ValueError, KeyError, TypeError, ProvisionError):
+        noted = json.loads(owned.text(spec.home / NOTE) or "")
+        if noted["next_xid"] == xid:
+            _write(spec, {**noted, "next_xid": xid + 1})
+
+
+def _write(spec: Spec, document: Mapping[str, Any]) -> None:
     files.write_atomically(spec.home / NOTE, json.dumps(document), 0o600)
 
 
@@ -116,7 +130,7 @@ def planned(world: World, *, asked: bool = False) -> SaveGolden | str:
         return f"there are no goldens with runtime {world.runtime}"
     text = owned.text(world.spec.home / NOTE)
     if text is None:
-        return "the server was not made from nothing by one apply, or has stopped since"
+        return "the server was not made from nothing by one apply"
     try:
         noted = json.loads(text)
         if "why" in noted:
@@ -135,23 +149,27 @@ def planned(world: World, *, asked: bool = False) -> SaveGolden | str:
     return SaveGolden(golden.key, about, next_xid, system, databases, sequences, configuration, asked=asked)
 
 
-def with_saving(world: World, steps: Sequence[Step], tell: Callable[[str], None]) -> tuple[Step, ...]:
-    """Return steps that stop the server with what saves its data, or tell why that may not be kept."""
+def with_saving(world: World, steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return steps that stop the server, or remove one that is stopped, with what saves its data, or says why not."""
     goldens = load(world.runtime)
     if goldens is None:
         return tuple(steps)
-    return tuple([replace(step, effects=tuple(_inserted(world, step, tell))) for step in steps])
+    found = tuple([replace(step, effects=tuple(_inserted(world, goldens, step))) for step in steps])
+    ends = any(isinstance(each, SaveGolden) for step in found for each in step.effects)
+    if ends or not any(step.action is Action.REMOVE for step in steps):
+        return found
+    why = planned(world)
+    left = SaveGolden("", "", refused=why if isinstance(why, str) else "the server does not run")
+    return (replace(steps[0], effects=(*steps[0].effects, left)), *steps[1:])
 
 
-def _inserted(world: World, step: Step, tell: Callable[[str], None]) -> Iterator[Any]:
-    goldens = load(world.runtime)
+def _inserted(world: World, goldens: Goldens, step: Step) -> Iterator[Effect]:
     for each in step.effects:
-        ends = goldens is not None and goldens.stops(world, each)
-        found = planned(world) if ends else ""
-        if found and isinstance(found, str):
-            tell(f"no golden is saved: {found}")
-        effects = [each, found] if isinstance(found, SaveGolden) else [each]
-        yield from reversed(effects) if goldens is not None and goldens.is_in_memory(world) else effects
+        effects = [each]
+        if goldens.stops(world, each):
+            found = planned(world)
+            effects.append(SaveGolden("", "", refused=found) if isinstance(found, str) else found)
+        yield from reversed(effects) if goldens.is_in_memory(world) else effects
 
 
 def step(world: World) -> Step | str:
@@ -180,16 +198,19 @@ def _next_xid(world: World) -> int:
 
 
 def save(world: World, effect: SaveGolden, perform: Any) -> None:
-    """Save the data of a server that was stopped; it is not tried again.
+    """Save the data of a server that was stopped; what must not be kept, or cannot, is not tried again.
 
     Raises:
         ProvisionError: it must not be kept, or cannot.
     """
     goldens = load(world.runtime)
     assert goldens is not None  # noqa: S101  # the effect was planned with it
-    if effect.next_xid is not None:
-        files.remove(world.spec.home / NOTE)
-    goldens.save(world, effect, perform)
+    try:
+        goldens.save(world, effect, perform)
+    except ProvisionError as error:
+        if effect.next_xid is not None:
+            _write(world.spec, {"why": error.sentence})
+        raise
 
 
 # --- what both runtimes check in the data

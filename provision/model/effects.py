@@ -242,7 +242,8 @@ class SaveGolden(Effect):
     have given next when all was made, in the cluster ``system``: where it gave others since, nothing is kept. None: no
     server ever ran on the data but to make it. ``databases`` are those that it has, and ``sequences`` says of some of
     them what their sequences have given, which takes no transaction; neither does a file of configuration, so
-    ``configuration`` has the SHA-256 of each. ``asked``: the user wants it, so why it was not saved is said.
+    ``configuration`` has the SHA-256 of each. ``asked``: the user wants it, so why it was not saved is said. With
+    ``refused``, nothing is saved, and that is why.
     """
 
     key: str
@@ -253,9 +254,10 @@ class SaveGolden(Effect):
     sequences: Mapping[str, str] = field(default_factory=dict)
     configuration: Mapping[str, str] = field(default_factory=dict)
     asked: bool = False
+    refused: str = ""
 
     def __str__(self) -> str:
-        return f"save the data as golden {self.key[:8]}"
+        return f"save no golden: {self.refused}" if self.refused else f"save the data as golden {self.key[:8]}"
 
 
 @dataclass(frozen=True)

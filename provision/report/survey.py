@@ -9,6 +9,7 @@ from provision.alembic import Revisions
 from provision.errors import with_spec
 from provision.kinds import migrations
 from provision.model import Action, Address, Endpoint, Observed, Plan, Result, Status
+from provision.model.value import replace
 from provision.model.words import count, socket_address, some_of
 from provision.report.amounts import size
 from provision.report.plan import grouped, left, moved, recap, subject
@@ -53,7 +54,8 @@ def applied(survey: Survey, done: Result, console: Console) -> Iterator[str]:
     paint = console.paint(console.out)
     if survey.plan.is_empty and not done.outcomes:
         yield nothing_to_do(survey, done.seconds, paint)
-        yield from left(survey.plan, paint)
+        said = [each for each in done.remarks if each not in survey.plan.partial]
+        yield from left(replace(survey.plan, remarks=tuple(said)), paint)
         return
     yield from recap(survey.spec.name, done, paint)
     if survey.spec.backs_up:

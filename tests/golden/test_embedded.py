@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +69,8 @@ def test_apply_golden_says_what_it_does_and_goes_on_with_the_server(saved: Famil
     made = saved.member(*TABLES)
     ran = made.run("apply", "--golden")
     assert "no golden is saved: it was made from golden" in ran.all
+    why = f"no golden is saved: it was made from golden {saved.goldens()[0]['key'][:4]}…"
+    assert made.run("apply", "--golden", "--json").json()["remarks"] == [why]
     assert f", from golden {saved.goldens()[0]['key'][:4]}…  " in ran.out
     made.settled()
 
@@ -76,9 +80,44 @@ def test_apply_golden_with_nothing_else_to_do(family: Family) -> None:
     made.apply()
     assert "create golden/" in made.run("apply", "--golden").out
     assert [each["level"] for each in family.goldens()] == [1]
+    (golden,) = family.goldens()
+    why = f"no golden is saved: golden {golden['key'][:4]}… has it already"
     ran = made.run("apply", "--golden")
-    assert "no golden is saved: the server was not made from nothing by one apply" in ran.out
     assert f"{made.name}: nothing to do" in ran.out
+    assert why in ran.out
+    for words in (("stop",), ("destroy", "--data", "--yes")):  # of a server that runs, and of one that is stopped
+        assert why in made.run(*words, "-v").out
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_ended_while_it_saves_costs_no_golden(family: Family, number: signal.Signals) -> None:
+    made = family.member(*TABLES)
+    made.apply()
+    running, process = made.begin("apply", "--golden"), made.home / "data" / "postmaster.pid"
+    while process.exists():
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(number)
+    running.communicate()
+    assert family.goldens() == []
+    assert process.exists() == (number is signal.SIGINT)
+    made.apply()  # where it has to start the server, that is a row of the history
+    assert "create golden/" in made.run("apply", "--golden").out
+    assert [each["level"] for each in family.goldens()] == [1]
+    made.settled()
+
+
+def test_a_server_that_was_made_by_several_applies_is_not_saved(family: Family) -> None:
+    made = family.member(*TABLES[:1])
+    revision = family.place / "migrations" / "versions" / "r1.py"
+    text = revision.read_text()
+    revision.write_text(text.replace("def upgrade():", "def upgrade():\n    raise ValueError"))
+    made.run("apply", code=1)
+    revision.write_text(text)
+    made.apply()
+    for words in (("apply", "--golden"), ("stop", "-v")):
+        assert "no golden is saved: the server was not made from nothing by one apply" in made.run(*words).out
+    assert family.goldens() == []
 
 
 def test_without_a_golden(saved: Family) -> None:
@@ -135,7 +174,7 @@ def test_a_row_of_a_person_is_never_saved(family: Family) -> None:
     assert family.goldens() == []
     made.run("start")
     made.run("stop", "-v")
-    assert "made from nothing" in made.run("apply", "--golden").all
+    assert "the server has written since it was made" in made.run("apply", "--golden").all
     assert family.goldens() == []
 
 
