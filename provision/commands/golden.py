@@ -120,7 +120,7 @@ def _show(console: Console, found: Sequence[Kept], nothing: str, *, done: str = 
     from provision.report import golden as report
 
     lines = [f"{done}{line}" for line in report.lines(found, console.paint(console.out))]
-    console.show(lambda: report.document(found), lines, recap="" if found else nothing)
+    console.show(lambda: report.document(found), lines, prose=True, recap="" if found else nothing)
     if silence:
         console.complain(f"note: those of Docker are not known: {silence}")
     return EXIT_DONE

@@ -26,8 +26,11 @@ class Store(Protocol):
     def candidates(self) -> tuple[Golden, ...]:
         """Return the goldens that are complete, the one that was used last first."""
 
-    def dated(self, *, mine: bool = False) -> tuple[Golden, ...]:
-        """Return the same, or only those of this user, each with the time of its last use, which takes longer."""
+    user: str
+    """Whose the goldens are that this process makes."""
+
+    def dated(self) -> tuple[Golden, ...]:
+        """Return the same, each with the time of its last use, which takes longer."""
 
     def remove(self, key: str) -> None:
         """Remove a golden; one that is not there is fine."""

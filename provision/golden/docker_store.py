@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from provision.errors import ProvisionError
@@ -14,7 +14,7 @@ from provision.golden.store import LARGEST, MOST
 from provision.model.effects import EngineCall
 from provision.model.value import replace
 from provision.runtimes.docker import golden_image
-from provision.runtimes.docker.golden_image import ABOUT, KEY, USER
+from provision.runtimes.docker.golden_image import ABOUT, BASE_NAME, ENVIRONMENT, KEY, USER
 from provision.system.engine_calls import Engine
 from provision.system.look import Look
 
@@ -30,15 +30,14 @@ class ImageStore:
 
     def candidates(self) -> tuple[Golden, ...]:
         """Return those that are complete, the newest first: only the engine knows which was used last."""
-        return tuple(sorted([golden for golden, _ in self._found()], key=lambda each: -each.made))
+        return tuple(sorted(filter(None, map(_read, self._listed())), key=lambda each: -each.made))
 
-    def dated(self, *, mine: bool = False) -> tuple[Golden, ...]:
-        """Return the goldens, or only those of this user, with the time of their last use, and by it.
+    def dated(self) -> tuple[Golden, ...]:
+        """Return the goldens with the time of their last use, and by it.
 
         https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Image/operation/ImageInspect
         """
-        found = [golden for golden, image in self._found() if not mine or image["Labels"].get(USER) == self.user]
-        return tuple(sorted(map(self._dated, found), key=lambda each: -each.used))
+        return tuple(sorted(map(self._dated, self.candidates()), key=lambda each: -each.used))
 
     def _dated(self, golden: Golden) -> Golden:
         image = self._look.engine(f"/images/{golden_image.reference(golden.key)}/json") or {}
@@ -49,12 +48,6 @@ class ImageStore:
         found: Sequence[Mapping[str, Any]] | None
         found = self._look.engine("/images/json", filters=json.dumps({"label": [KEY]}))
         return found or ()
-
-    def _found(self) -> Iterator[tuple[Golden, Mapping[str, Any]]]:
-        for image in self._listed():
-            golden = _read(image)
-            if golden is not None:
-                yield golden, image
 
     @property
     def user(self) -> str:
@@ -100,7 +93,7 @@ class ImageStore:
             if set(image.get("RepoTags") or ()) <= {_NO_NAME} and image["Labels"].get(USER) == self.user:
                 golden_images.remove(self.engine, image["Id"])
         size, gone = 0, []
-        for number, each in enumerate(self.dated(mine=True)):
+        for number, each in enumerate([each for each in self.dated() if each.user == self.user]):
             size += each.size
             if each.key == but or (number < MOST and size <= LARGEST):
                 continue
@@ -127,8 +120,8 @@ def _read(image: Mapping[str, Any]) -> Golden | None:
     names = [str(each).rpartition("/")[2] for each in image.get("RepoTags") or ()]  # Podman's begin with a registry
     if golden is None or golden.key != labels[KEY] or golden_image.reference(golden.key) not in names:
         return None
-    made = float(image.get("Created") or 0)
-    return replace(golden, made=made, used=made)
+    made, names = float(image.get("Created") or 0), [labels.get(each, "") for each in (BASE_NAME, ENVIRONMENT, USER)]
+    return replace(golden, made=made, used=made, image=names[0], environment=names[1], user=names[2])
 
 
 def _seconds(text: str) -> float:

@@ -83,7 +83,11 @@ NOTHING = Recorded()
 
 @dataclass(frozen=True)
 class Golden:
-    """One golden. ``size`` is in bytes, ``made`` and ``used`` are seconds since 1970."""
+    """One golden. ``size`` is in bytes, ``made`` and ``used`` are seconds since 1970.
+
+    ``image`` and ``environment`` are the names in the spec that it was made from, ``user`` who has put it into a store
+    of several; they decide nothing, and are empty where they are not known.
+    """
 
     key: str
     level: int
@@ -92,6 +96,9 @@ class Golden:
     size: int = 0
     made: float = 0.0
     used: float = 0.0
+    image: str = ""
+    environment: str = ""
+    user: str = ""
 
     @classmethod
     def of(cls, inputs: Inputs, recorded: Recorded = NOTHING, *, level: int = 1) -> Golden:
@@ -125,7 +132,8 @@ class Golden:
             if made.key != document["key"]:
                 return None
             size, at, used = int(document["size"]), float(document["made"]), float(document["used"])
-            return replace(made, size=size, made=at, used=used)
+            image, environment = [str(document.get(name, "")) for name in ("image", "environment")]
+            return replace(made, size=size, made=at, used=used, image=image, environment=environment)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 

@@ -78,6 +78,7 @@ def note(
         golden = recorded.made(seen.world, before.wanted, reads, begun.golden if begun else None, since)
         if isinstance(golden, str):
             raise StepFailedError(golden)
+        golden = replace(golden, image=spec.server.image, environment=spec.name)
         document = {**_seen(spec, seen.endpoint), "golden": golden.document()}
     except ProvisionError as error:
         document = {"why": error.sentence}

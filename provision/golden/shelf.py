@@ -16,10 +16,11 @@ _LEAST = 4
 
 
 class Kept(NamedTuple):
-    """One golden, and the runtime that has it."""
+    """One golden, the runtime that has it, and whether this user has made it."""
 
     runtime: str
     golden: Golden
+    is_mine: bool = True
 
 
 class Shelf(NamedTuple):
@@ -41,12 +42,13 @@ class Removal(NamedTuple):
     others: int = 0
 
 
-def kept(environ: Mapping[str, str], *, mine: bool = False) -> Shelf:
-    """Return all goldens, or only those that this user has made."""
+def kept(environ: Mapping[str, str]) -> Shelf:
+    """Return all goldens."""
     look, found, silence = Look(environ), [], ""
     for runtime in RUNTIMES:
+        store = _module(runtime).store(look)
         try:
-            found += [Kept(runtime, golden) for golden in _module(runtime).store(look).dated(mine=mine)]
+            found += [Kept(runtime, golden, golden.user == store.user) for golden in store.dated()]
         except UnavailableError as error:
             silence = error.sentence
     return Shelf(tuple(sorted(found, key=lambda each: -each.golden.used)), silence)
@@ -60,8 +62,12 @@ def remove(environ: Mapping[str, str], names: Sequence[str]) -> Removal:
     """
     there = kept(environ)
     named = {found.golden.key: found for found in [_named(there, each) for each in names]}
+    return _remove(environ, list(named.values()))
+
+
+def _remove(environ: Mapping[str, str], chosen: Sequence[Kept]) -> Removal:
     look, gone, refused = Look(environ), [], None
-    for each in named.values():
+    for each in chosen:
         try:
             _module(each.runtime).store(look).remove(each.golden.key)
             gone.append(each)
@@ -73,9 +79,8 @@ def remove(environ: Mapping[str, str], names: Sequence[str]) -> Removal:
 def prune(environ: Mapping[str, str], *, every: bool) -> Removal:
     """Remove the goldens that this user has made; with ``every`` also what others have put into the engine."""
     there = kept(environ)
-    chosen = there.goldens if every else kept(environ, mine=True).goldens
-    removed = remove(environ, [each.golden.key for each in chosen])
-    return removed._replace(silence=there.silence, others=len(there.goldens) - len(chosen))
+    chosen = [each for each in there.goldens if every or each.is_mine]
+    return _remove(environ, chosen)._replace(silence=there.silence, others=len(there.goldens) - len(chosen))
 
 
 def export(environ: Mapping[str, str], name: str, file: Path) -> Kept:

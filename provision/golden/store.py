@@ -46,6 +46,8 @@ class Entry(NamedTuple):
 class DirectoryStore:
     """The goldens of one user of this machine."""
 
+    user = ""
+
     def __init__(self) -> None:
         self.root = cache_home() / "provision" / "golden"
 
@@ -56,9 +58,8 @@ class DirectoryStore:
         found = [golden for each in self.root.iterdir() if len(each.name) == _DIGITS and (golden := _read(each))]
         return tuple(sorted(found, key=lambda golden: -golden.used))
 
-    def dated(self, *, mine: bool = False) -> tuple[Golden, ...]:
-        """Return the same: all are this user's."""
-        del mine
+    def dated(self) -> tuple[Golden, ...]:
+        """Return the same."""
         return self.candidates()
 
     def remove(self, key: str) -> None:

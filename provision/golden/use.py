@@ -58,7 +58,7 @@ def _is_off(survey: Survey) -> bool:
 
 def _beginning(survey: Survey, goldens: Goldens, wanted: Inputs) -> Survey:
     """Return a survey whose plan saves a golden of level 0 on its way; there is none that fits."""
-    golden = Golden.of(wanted, level=0)
+    golden = replace(Golden.of(wanted, level=0), image=survey.spec.server.image)
     effect = SaveGolden(golden.key, json.dumps(golden.document()))
     steps = goldens.beginning(survey.world, effect, survey.plan.steps)
     return replace(survey, plan=replace(survey.plan, steps=steps))

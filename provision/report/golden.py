@@ -9,25 +9,27 @@ from typing import Any
 from provision.golden.shelf import Kept
 from provision.model.words import count, size
 from provision.report.console import Paint
+from provision.report.words import fields
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 _DIGITS = 8
 
 
 def lines(found: Sequence[Kept], paint: Paint) -> Iterator[str]:
-    """Yield a line for each golden: key, runtime, revisions, size, and when it was used last."""
+    """Yield a line for each golden: key, runtime, revisions, size, when it was used last, and what it was made from."""
     width = max([len(_has(each)) for each in found], default=0)
     for each in found:
         golden = each.golden
         yield (
-            f"{paint('bold', golden.key[:_DIGITS])}  {each.runtime:<8}  {_has(each):<{width}}  {size(golden.size):>7}"
+            f"{paint('bold', golden.key[:_DIGITS])}  {each.runtime:<8}  {_has(each):<{width}}  {size(golden.size):>6}"
             f"  used {ago(time.time() - golden.used)}"
+            f"  {', '.join(filter(None, [golden.environment, golden.image]))}".rstrip()
         )
 
 
 def _has(each: Kept) -> str:
     if each.golden.level == 0:
-        return "an empty server"
+        return "empty server"
     rows = [" + ".join(tree.rows) for tree in each.golden.inputs.trees if tree.rows]
     return ", ".join(rows) or "no revisions"
 
@@ -54,7 +56,7 @@ def document(found: Sequence[Kept]) -> dict[str, Any]:
                 "runtime": each.runtime,
                 "level": each.golden.level,
                 "revisions": {tree.name: list(tree.rows) for tree in each.golden.inputs.trees},
-                "size": each.golden.size,
+                **fields(each.golden, "environment image size"),
                 "made": round(each.golden.made, 3),
                 "used": round(each.golden.used, 3),
             }

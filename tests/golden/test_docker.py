@@ -338,7 +338,9 @@ def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path:
     fresh.run("golden", "import", str(file), "--sha256", digest, spec=False)
     assert begun(fresh) == key
     every = json.loads(fresh.run("golden", "list", "--json", spec=False).out)["goldens"]
-    assert [each["used"] > each["made"] for each in every if each["key"] == key] == [True]
+    (golden,) = [each for each in every if each["key"] == key]
+    assert golden["used"] > golden["made"]
+    assert (golden["environment"], golden["image"]) == (fresh.name, "postgres:17")
     settled(fresh)
 
 

@@ -87,6 +87,8 @@ def test_apply_golden_with_nothing_else_to_do(family: Family) -> None:
     assert why in ran.out
     for words in (("stop",), ("destroy", "--data", "--yes")):  # of a server that runs, and of one that is stopped
         assert why in made.run(*words, "-v").out
+    assert (golden["environment"], golden["image"]) == (made.name, made.document["server"]["image"])
+    assert f"  {made.name}, {golden['image']}\n" in made.run("golden", "list", spec=False).out
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
