@@ -675,6 +675,13 @@ class Environment(Declared):
         with self.context():
             return clones.listed(self.spec)
 
+    def kept_clones(self) -> tuple[str, ...]:
+        """Return the databases that test runs have kept, in servers of their own."""
+        from provision.clones import runs
+
+        with self.context():
+            return runs.kept(self.spec)
+
     def drop_clones(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
         """Drop clones by their names, and return which; without names all, and what test runs have left.
 

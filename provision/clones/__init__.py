@@ -177,7 +177,7 @@ def drop_all(spec: Spec) -> tuple[str, ...]:
     Raises:
         UnavailableError: there is data, and no server runs, so that only what test runs have kept was dropped.
     """
-    kept = runs.sweep(spec)
+    kept = runs.kept(spec, remove=True)
     server = outside.endpoint_unless_new(spec, *(f"dropped: {each}, which a test run has kept" for each in kept))
     return (*kept, *(_drop_all(spec, replace(server, database=MAINTENANCE)) if server is not None else ()))
 

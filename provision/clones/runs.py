@@ -123,11 +123,8 @@ def finish(slot: Slot) -> None:
         _tidy(home)
 
 
-def sweep(spec: Spec) -> tuple[str, ...]:
-    """Remove the servers that test runs have left or kept; not those of runs that are under way.
-
-    Return the databases that were kept in them.
-    """
+def kept(spec: Spec, *, remove: bool = False) -> tuple[str, ...]:
+    """Return the databases that test runs have kept that are over; ``remove`` all servers that such runs have left."""
     kept: list[str] = []
     if not _home(spec).is_dir():
         return ()
@@ -136,9 +133,10 @@ def sweep(spec: Spec) -> tuple[str, ...]:
             each = Slot(number, spec, path, lock.opened(path))
             if lock.take(each.descriptor, shared=False):
                 kept += each.state.get("kept", ())
-                _remove(each)
-            else:
-                lock.close(each.descriptor)
+                if remove:
+                    _remove(each)
+                    continue
+            lock.close(each.descriptor)
         _tidy(home)
     return tuple(kept)
 

@@ -201,14 +201,18 @@ def clone(console: Console, /, spec: Path | None, *, lists: bool, drop: str | No
     from provision.report import clones
 
     environment, paint = load_environment(console, spec), console.paint(console.out)
+
+    def there() -> tuple[Any, Any]:
+        return environment.clones(), environment.kept_clones()
+
     if drop is not None:
         dropped = environment.drop_clones(None if every else [drop])
         lines = clones.dropped(environment.spec, dropped, paint)
-        console.show(lambda: clones.document(environment.spec, environment.clones(), dropped), lines, talk=True)
+        console.show(lambda: clones.document(environment.spec, *there(), dropped), lines, talk=True)
     elif lists:
-        found = environment.clones()
-        lines = clones.lines(environment.spec, found, paint)
-        console.show(lambda: clones.document(environment.spec, found), lines, talk=True)
+        found = there()
+        lines = clones.lines(environment.spec, *found, paint)
+        console.show(lambda: clones.document(environment.spec, *found), lines, talk=True)
     else:
         _make(console, environment, given)
 

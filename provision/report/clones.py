@@ -13,14 +13,16 @@ from provision.report.words import fields, head
 from provision.spec.model import Spec
 
 
-def lines(spec: Spec, found: Sequence[Listed], paint: Paint) -> Iterator[str]:
-    """Yield how many there are, and a line for each."""
-    yield f"{paint('bold', spec.name)}: {count(len(found), 'clone') if found else 'no clones'}"
+def lines(spec: Spec, found: Sequence[Listed], kept: Sequence[str], paint: Paint) -> Iterator[str]:
+    """Yield how many there are, and a line for each; then those that test runs have kept."""
+    number = len(found) + len(kept)
+    yield f"{paint('bold', spec.name)}: {count(number, 'clone') if number else 'no clones'}"
     for each in found:
         said = [size(each.size)]
         said += [f"of {each.database}, made {each.made[:19].replace('T', ' ')} UTC"] if each.database else []
         said += [f"{count(each.clients, 'client')} connected"] if each.clients else []
         yield f"  {each.name}  {', '.join(said)}"
+    yield from (f"  {each}  kept by a test run, in its own server" for each in kept)
 
 
 def dropped(spec: Spec, names: Sequence[str], paint: Paint) -> Iterator[str]:
@@ -34,7 +36,7 @@ def clone(spec: Spec, made: Endpoint) -> Document:
     return {**head("clone", spec), "name": made.database, "endpoint": address_of(made)}
 
 
-def document(spec: Spec, found: Sequence[Listed], dropped: Sequence[str] = ()) -> Document:
-    """Return the document of the clones that there are, and of those that were dropped."""
+def document(spec: Spec, found: Sequence[Listed], kept: Sequence[str], dropped: Sequence[str] = ()) -> Document:
+    """Return the document of the clones that there are, of those that test runs have kept, and that were dropped."""
     listed = [fields(each, "name database made size clients") for each in found]
-    return {**head("clones", spec), "clones": listed, "dropped": list(dropped)}
+    return {**head("clones", spec), "clones": listed, "kept": list(kept), "dropped": list(dropped)}

@@ -93,9 +93,12 @@ def test_kept_servers_go_away_on_demand(embedded: Suite) -> None:
     embedded.write("test_fails.py", FAILS)
     embedded.run("--provision-keep=all", "-n", "2", code=1)
     assert processes(f"{embedded.name}-test")
+    listed = program.run("clone", "--list", cwd=embedded.directory, environ=embedded.environ)
+    kept = re.findall(r"^  (provision_clone_test1_\w+)  kept by a test run", listed.out, re.MULTILINE)
+    assert kept, listed.all
     ran = program.run("clone", "--drop", "--all", cwd=embedded.directory, environ=embedded.environ)
     assert ran.code == 0, ran.all
-    assert "- provision_clone_test1_" in ran.out
+    assert re.findall(r"^  - (\w+)$", ran.out, re.MULTILINE) == kept
     assert processes(f"{embedded.name}-test") == {}
     embedded.run("--provision-keep=all", code=1)
     program.run("apply", cwd=embedded.directory, environ=embedded.environ)
