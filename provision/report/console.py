@@ -218,8 +218,11 @@ class Console:
 
 def wrap(line: str, width: int) -> list[str]:
     """Return the lines that a line becomes on a terminal of ``width`` columns."""
-    if _width(line) <= width or width < _NARROWEST or re.match(_WHOLE, line):
+    if _width(line) <= width or width < _NARROWEST:
         return [line]
+    if re.match(_WHOLE, line):  # a command stays whole; what is said of it comes below
+        command, *remarks = re.split(r" {3}(?=[(#])", line, maxsplit=1)
+        return [command, *(each for said in remarks for each in wrap(f"{' ' * len('next: ')}{said}", width))]
     plain = re.sub(_STYLE, "", line)
     indent = " " * _hanging(plain)
     found, begun = [""], False

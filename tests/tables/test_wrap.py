@@ -50,6 +50,14 @@ WIDTH = 40
         ),
         ("next: provision migrate downgrade --yes specs/dev.yml -2", None),
         ("next: read -rs DB_PASSWORD && export DB_PASSWORD", None),
+        (
+            "next: provision apply --golden specs/a-long-name.yml   # it continues from what was done so far",
+            [
+                "next: provision apply --golden specs/a-long-name.yml",
+                "      # it continues from what was done",
+                "      so far",
+            ],
+        ),
         ("  postgresql://postgres:secret@127.0.0.1:5432/a-database-with-a-name", None),
         (
             "~ column    t.n       integer              → bigint",
