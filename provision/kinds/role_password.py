@@ -20,8 +20,8 @@ from provision.spec.access import NoPassword, Role
 from provision.spec.model import Spec
 from provision.spec.passwords import PasswordGenerated
 
-Password = Literal["as declared", "another", "set", "file gone", "md5", "none"]
-"""``set`` is any, where none is declared. ``file gone`` is one that was generated and is kept nowhere here, as after a
+Password = Literal["as declared", "another", "set", "not known here", "md5", "none"]
+"""``set`` is any, where none is declared. ``not known here`` was generated and is kept nowhere here, as after a
 start from a golden."""
 
 MARK = "provision.password"
@@ -72,7 +72,7 @@ def _compared(look: Look, role: Role, verifier: str | None, want: Password) -> P
 def unlike(spec: Spec, role: Role, text: Callable[[Path], str | None]) -> Password:
     """Return what there is in the place of a declared password; ``text`` reads a file."""
     is_gone = is_generated(role) and text(spec.role_password_file(role.name)) is None
-    return "file gone" if is_gone else "another"
+    return "not known here" if is_gone else "another"
 
 
 def _proved(look: Look, role: Role, want: Password) -> tuple[Password, str]:

@@ -311,7 +311,7 @@ def test_plan_and_apply_have_the_same_steps(fresh: Environment, place: str) -> N
     fresh.run("destroy", "--data", "--yes")
     planned = said(fresh.steps())
     assert planned[-2:] == [
-        ("update", "role/app", "password: file gone → as declared"),
+        ("update", "role/app", "password: not known here → as declared"),
         ("update", "role/other", "password: another → as declared"),
     ]
     assert said(fresh.run("apply", "--json").json()["steps"]) == planned

@@ -74,7 +74,7 @@ def test_a_generated_password_is_kept_and_made_again_where_it_is_lost(environmen
     environment.settled()
 
     file.unlink()
-    assert "password: file gone → as declared" in environment.run("plan").out
+    assert "password: not known here → as declared" in environment.run("plan").out
     environment.apply()
     second = file.read_text()
     assert second != first
@@ -104,7 +104,7 @@ def test_a_role_that_others_made_keeps_its_password(environment: Embedded) -> No
     assert not kept(environment, "app").exists()
 
     environment.declare(roles={"app": {"login": True, "password": {"generate": True}}})
-    assert "password: file gone → as declared" in environment.run("plan").out
+    assert "password: not known here → as declared" in environment.run("plan").out
     environment.apply()
     environment.settled()
     assert logs_in(environment, "app", kept(environment, "app").read_text())
@@ -112,7 +112,7 @@ def test_a_role_that_others_made_keeps_its_password(environment: Embedded) -> No
     environment.declare(roles={"app": {"login": True, "password": {"generate": None}}})
     environment.declare(roles={"app": {"login": True, "password": None}}).settled()
     kept(environment, "app").unlink()
-    assert "password: file gone → as declared" in environment.run("plan").out, "we have generated it"
+    assert "password: not known here → as declared" in environment.run("plan").out, "we have generated it"
 
 
 def test_a_password_that_is_declared_is_compared_in_every_form(environment: Embedded) -> None:

@@ -177,7 +177,7 @@ def test_a_generated_password_is_made_again_only_where_its_file_is_gone() -> Non
     assert statements(plan(declared, found, "app")) == []
     assert statements(plan(declared, found)) == ["write app", SET]
     (step,) = plan(declared, found).steps
-    assert [str(each) for each in step.why] == ["password: file gone → as declared"]
+    assert [str(each) for each in step.why] == ["password: not known here → as declared"]
     written = plan(spec({"app": {"password": "another"}}), found, "app")
     assert statements(written) == [], "the passwords of this test are all the same"
     taken = statements(plan(spec({"app": {"login": True, "password": "none"}}), found, "app"))
