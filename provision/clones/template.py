@@ -60,14 +60,14 @@ def of(world: World, source: str, progress: Progress) -> tuple[Endpoint, str]:
         refuse_pooler(server, database_copy.KEEPS_OPEN)
         if found := _found(connection, world.spec, begins):
             return server, found
-        with _only_one(connection, begins):
-            if found := _found(connection, world.spec, begins):
-                return server, found
-            name = _made(connection, world, source, begins, progress)
-            mine = [each for each in rows(connection, _ALL, (TEMPLATE,)) if _is_of(each[1], world.spec, source)]
-            for old, comment in mine[_KEPT:]:
-                if not _is_younger(comment, _IN_USE):
-                    _drop_whole(server, old)
+        _lock(connection, begins)
+        if found := _found(connection, world.spec, begins):
+            return server, found
+        name = _made(connection, world, source, begins, progress)
+        mine = [each for each in rows(connection, _ALL, (TEMPLATE,)) if _is_of(each[1], world.spec, source)]
+        for old, comment in mine[_KEPT:]:
+            if not _is_younger(comment, _IN_USE):
+                _drop_whole(server, old)
     return server, name
 
 
@@ -179,9 +179,8 @@ def drop(server: Endpoint, name: str) -> None:
         database_copy.drop_in(connection, name)
 
 
-@contextmanager
-def _only_one(connection: psycopg2.extensions.connection, name: str) -> Iterator[None]:
-    """Hold an advisory lock, which dies with the connection; whoever waits asks again and again.
+def _lock(connection: psycopg2.extensions.connection, name: str) -> None:
+    """Take an advisory lock, which ends with the connection; whoever waits asks again and again.
 
     Raises:
         LockedError: it is still held after ten minutes.
@@ -189,13 +188,8 @@ def _only_one(connection: psycopg2.extensions.connection, name: str) -> Iterator
     key = (_CLASS_ID, zlib.crc32(name.encode()) - (1 << 31))
     for _ in attempts(_PATIENCE, 0.1):
         if rows(connection, "SELECT pg_try_advisory_lock(%s, %s)", key) == [(True,)]:
-            break
-    else:
-        raise LockedError(
-            f"another run makes the template {name!r}, and did not end within {_PATIENCE:g} s",
-            next_step="wait for it, and run the same command again",
-        )
-    try:
-        yield
-    finally:
-        rows(connection, "SELECT pg_advisory_unlock(%s, %s)", key)
+            return
+    raise LockedError(
+        f"another run makes the template {name!r}, and did not end within {_PATIENCE:g} s",
+        next_step="wait for it, and run the same command again",
+    )

@@ -13,7 +13,7 @@ import pytest
 from support.embedded import Embedded, an_embedded_environment, an_open_directory
 
 from provision import Environment
-from provision.errors import RefusedError, UsageError
+from provision.errors import EXIT_UNAVAILABLE, RefusedError, UsageError
 from provision.system.waiting import attempts
 
 if TYPE_CHECKING:
@@ -66,6 +66,18 @@ def test_it_is_as_the_spec_says_and_without_rows(made: Embedded, environment: En
         assert len(cursor.fetchall()) == 1
     with pytest.raises(psycopg2.OperationalError):
         psycopg2.connect(clone.url)
+
+
+def test_a_server_that_goes_away_meanwhile_is_named() -> None:
+    ends = "op.execute(\"COPY (SELECT 1) TO PROGRAM 'kill -QUIT $(head -1 postmaster.pid)'\")"
+    with an_open_directory() as directory, an_embedded_environment(directory / "project", ready_timeout="1s") as at:
+        at.migrations("customers")
+        at.apply()
+        at.migrations("customers", "orders")
+        at.declare(migrations={"timeout": "2s"})
+        revision = at.directory / "migrations" / "versions" / "r2.py"
+        revision.write_text(revision.read_text().replace("op.create_table(", f"{ends}\n    op.create_table("))
+        assert "once a server takes writes" in at.run("clone", code=EXIT_UNAVAILABLE).all
 
 
 def test_it_is_never_taken_for_something_unmanaged(made: Embedded, environment: Environment) -> None:
