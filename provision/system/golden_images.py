@@ -289,7 +289,9 @@ def _named(file: IO[bytes]) -> tuple[str, ...]:
     """Return the names that the images of an archive of ``docker save`` get when they are loaded."""
     try:
         with tarfile.open(fileobj=file) as tar:
-            member = tar.extractfile(_MANIFEST)
+            # The engine unpacks all of it: another entry for the same path would be the list that it reads.
+            lists = [each for each in tar if PurePosixPath(each.name).name == _MANIFEST]
+            member = tar.extractfile(lists[0]) if [each.name for each in lists] == [_MANIFEST] else None
             listed = json.load(member) if member else []
             return tuple([str(name).removeprefix("localhost/") for each in listed for name in each["RepoTags"] or ()])
     except (tarfile.TarError, KeyError, ValueError, TypeError):

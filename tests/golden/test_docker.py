@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
 import signal
 import subprocess
+import tarfile
 import time
 from contextlib import suppress
 from importlib.util import find_spec
@@ -342,6 +344,20 @@ def test_a_golden_goes_to_another_engine_in_a_file(fresh: Environment, tmp_path:
     assert golden["used"] > golden["made"]
     assert (golden["environment"], golden["image"]) == (fresh.name, "postgres:17")
     settled(fresh)
+
+
+@pytest.mark.parametrize("second", ["./manifest.json", "/manifest.json", "a/../manifest.json", "manifest.json"])
+def test_a_file_with_a_second_list_of_images_is_not_taken(fresh: Environment, tmp_path: Path, second: str) -> None:
+    file = tmp_path / "golden.tar"
+    with tarfile.open(file, "w") as tar:
+        for name, tag in ((second, "postgres:18"), ("manifest.json", f"provision-golden:{'a' * 64}")):
+            listed = json.dumps([{"Config": "c.json", "RepoTags": [tag], "Layers": []}]).encode()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(listed)
+            tar.addfile(entry, io.BytesIO(listed))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    said = fresh.run("golden", "import", str(file), "--sha256", digest, spec=False, code=1)
+    assert "nothing was imported" in said.all
 
 
 def test_an_image_that_lost_its_name_to_that_of_another_run_goes(engine: Engine) -> None:
