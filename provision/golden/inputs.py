@@ -26,15 +26,16 @@ from provision.version import __version__
 
 _SUPERUSER = "superuser"
 _READS_MORE = (
-    r"(?mi)^\s*\\(?:i|ir|include|include_relative|copy|lo_import)\b|^\s*\\!|^\s*\\\w+[^\n`]*`"
-    r"|\bfrom\s+(?:program\s+)?'/|\b(?:pg_read_file|pg_read_binary_file|pg_ls_dir|lo_import)\s*\("
+    r"(?im)(?<!\\)\\(?:(?:ir?|include|include_relative|copy|lo_import|getenv)\b|!|(?:set|q?echo|warn|(?:el)?if|c)\b[^\n`]*`)"
+    r"|^\s*\\\w+[^\n`]*`"
+    r"|\bfrom\s+(?:program\s+)?(?:e|u&)?['$]+\w*\$?/|\b(?:file_fdw|(?:pg_(?:read|stat)_\w*file|pg_ls_\w+|lo_import)\s*\()"
 )
 """What has a script read other files, or run programs: psql's commands, and the server's functions."""
 _UNSEEN = (
     r"(log|logging|track|ssl|tcp|unix_socket|autovacuum|vacuum|bgwriter|checkpoint|max_parallel|max_wal|min_wal"
-    r"|wal_writer|enable|jit|geqo|effective|huge|cpu|parallel|authentication|debug)_.*"
-    r"|listen_addresses|port|max_connections|max_worker_processes|max_files_per_process|.*_buffers|.*work_mem|.*_cost"
-    r"|fsync|synchronous_commit|full_page_writes|hash_mem_multiplier|superuser_reserved_connections|jit|geqo|ssl|autovacuum|update_.*"
+    r"|wal_writer|enable|jit|geqo|effective|huge|cpu|parallel|authentication|debug|update)_\w*"
+    r"|listen_addresses|port|max_connections|max_worker_processes|max_files_per_process|\w*(_buffers|work_mem|_cost)"
+    r"|fsync|synchronous_commit|full_page_writes|hash_mem_multiplier|superuser_reserved_connections|jit|geqo|ssl|autovacuum"
 )
 """Settings that decide how fast a server is, what it logs and where it listens, and nothing that a revision makes."""
 _RENDERED = ("compose", "configuration", "gitignore", "password")

@@ -51,6 +51,7 @@ def describe(tree: Migrations, root: Path) -> dict[str, str]:
         "python": config.get("version") or config.get("version_info") or f"{real.name} {_build(real)}",
         "packages": keyed.text(sorted(_packages(prefixes, root, is_alone=is_alone))),
         "locale": _locale(environ()),
+        "time zone": keyed.of_file(Path("/etc/localtime")) or "UTC",
         **({"PYTHON* and TZ": keyed.text(given)} if given else {}),
     }
 

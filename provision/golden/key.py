@@ -2,7 +2,7 @@
 
 A golden of level 0 is what initdb and the image's scripts made; one of level 1 has also the declared objects, and all
 that the revisions made. What made it is kept by name, each a short text or a digest, so that the reason why a golden
-does not fit can be said. Revisions are compared as sets of ids, because their order is Alembic's business.
+does not fit can be said.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class UnknownError(Exception):
 class TreeInputs:
     """One tree of migrations.
 
-    ``applied`` maps each revision that its target includes to the digest of its file, ``unapplied`` those of the other
-    revision files. ``rows`` are the rows of the version table at the target. ``parts`` is all else that decides what
+    ``applied`` maps each revision that its target includes to the digest of its file, in their order, ``unapplied`` the
+    other revisions. ``rows`` are the rows of the version table at the target. ``parts`` is all else that decides what
     its code does, by name: options, environment, interpreter, and the other files below its location.
     """
 
@@ -210,8 +210,10 @@ def _tree_difference(before: TreeInputs, after: TreeInputs) -> str:
     for name, digest in {**before.unapplied, **before.applied}.items():
         if now.get(name) != digest:
             return f"{where}revision {name} {'was edited' if name in now else 'is gone'}"
-    beyond = [name for name in before.applied if name not in after.applied]
-    return f"{where}{beyond[-1]} is beyond the target" if beyond else ""
+    if beyond := [name for name in before.applied if name not in after.applied]:
+        return f"{where}{beyond[-1]} is beyond the target"
+    first = next((new for new, old in zip(after.applied, before.applied, strict=False) if new != old), None)
+    return "" if first is None else f"{where}revision {first} runs before some of those that it has"
 
 
 def _difference(where: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:

@@ -136,7 +136,7 @@ def _state(path: str, *, is_read: bool = True) -> str:
 
 def _is_newer(path: str, since: float) -> bool:
     try:
-        return Path(path).stat().st_mtime > since
+        return Path(path).stat().st_ctime > since  # one that is moved there keeps the time of its content
     except OSError:
         return False
 

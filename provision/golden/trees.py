@@ -49,12 +49,12 @@ def _of_tree(world: World, tree: Migrations, shared: Mapping[str, str]) -> TreeI
         raise UnknownError(f"{where} has tenants, and a copy of the data has those of another time")
     graph = world.trees[tree.name]
     rows = graph.version_rows(resolve(graph, tree.target))
-    applied = graph.ancestors(rows)
+    applied = dict.fromkeys(graph.pending((), rows))
     digests = {name: each.sha256[:_ID_DIGITS] for name, each in graph.revisions.items()}
     return TreeInputs(
         tree.name,
         rows,
-        {name: digest for name, digest in digests.items() if name in applied},
+        {name: digests[name] for name in applied},
         {name: digest for name, digest in digests.items() if name not in applied},
         {**_declared(spec, tree), **_files(spec, tree), **shared},
     )
@@ -143,7 +143,8 @@ def _others(location: Location, revisions: set[Path], where: str) -> dict[str, s
         for path in _walk(place, set()):
             if path in known:
                 continue
-            found[f"file {os.path.basename(place)}{path[len(place) :]}"] = keyed.of_file(Path(path)) or "none"  # noqa: PTH119
+            name = f"file {os.path.basename(place)}{path[len(place) :]}"  # noqa: PTH119  # two places can have one
+            found[name] = keyed.text([found.get(name), keyed.of_file(Path(path))])
             if len(found) > _MOST_FILES:
                 raise UnknownError(f"there are more than {_MOST_FILES} files beside the revisions of {where}")
     return found

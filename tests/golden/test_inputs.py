@@ -13,7 +13,7 @@ from support.environment import PASSWORD
 
 from provision import Environment
 from provision.golden import inputs
-from provision.golden.key import Golden, Inputs
+from provision.golden.key import Golden, Inputs, match
 from provision.system import processes
 
 if TYPE_CHECKING:
@@ -101,6 +101,12 @@ def test_a_tree_with_a_program_takes_part_where_the_spec_trusts_it(at: Embedded)
     ("line", "what"),
     [
         ("\\i rest.sql", r"\i"),
+        ("SELECT 1; \\ir rest.sql", r"\ir"),
+        ("\\getenv place PLACE", r"\getenv"),
+        ("SELECT 1 \\set day `date`", r"\set day `"),
+        ("COPY t FROM E'/srv/rows.csv'", "FROM E'/"),
+        ("COPY t FROM $a$/srv/rows.csv$a$", "FROM $a$/"),
+        ("CREATE EXTENSION file_fdw", "file_fdw"),
         ("  \\copy t FROM 'rows.csv'", r"\copy"),
         ("\\set day `date`", r"\set day `"),
         ("\\! touch x", r"\!"),
@@ -114,6 +120,53 @@ def test_a_script_that_reads_more_than_itself_has_none(at: Embedded, line: str, 
     assert gathered(at) == f"nothing tells what more.sql reads with {what}; `server.golden: true` trusts it"
     at.server(initdb=["more.sql"], golden=True)
     assert not isinstance(gathered(at), str)
+
+
+def test_rows_in_a_script_are_no_commands(at: Embedded) -> None:
+    (at.directory / "rows.sql").write_text("COPY t FROM stdin;\nC:\\\\include\t\\N\tsay `x`\n\\.\n")
+    at.server(initdb=["rows.sql"])
+    assert not isinstance(gathered(at), str)
+
+
+def test_the_same_revisions_in_another_order_are_others(at: Embedded) -> None:
+    revision = "revision, down_revision = {!r}, {!r}\n\n\ndef upgrade():\n    pass\n"
+    versions, before = at.directory / "migrations" / "versions", gathered(at)
+    assert isinstance(before, Inputs)
+    (versions / "r3.py").write_text(revision.format("r3", "r1"))
+    (versions / "r4.py").write_text(revision.format("r4", ("r3", "r2")))
+    found = gathered(at)
+    assert isinstance(found, Inputs)
+    assert getattr(match(found, Golden.of(before)), "remaining", 0) == 2
+    (versions / "r4.py").write_text(revision.format("r4", ("r2", "r3")))
+    found = gathered(at)
+    assert isinstance(found, Inputs)
+    assert str(match(found, Golden.of(before))).endswith("revision r3 runs before some of those that it has")
+
+
+def test_files_of_two_places_of_one_name_count_both(at: Embedded) -> None:
+    places = [at.directory / name / "versions" for name in ("a", "b")]
+    for each in places:
+        each.mkdir(parents=True)
+        (each / "rows.sql").write_text("1")
+    (at.directory / "alembic.ini").write_text(
+        "[alembic]\nscript_location = migrations\nversion_path_separator = space\n"
+        "version_locations = migrations/versions a/versions b/versions\n"
+    )
+    at.declare(migrations={"config": "./alembic.ini", "script_location": None})
+    before = tree(at)
+    for each in places:
+        (each / "rows.sql").write_text("2")
+        assert tree(at).parts != before.parts
+        (each / "rows.sql").write_text("1")
+    assert tree(at).parts == before.parts
+
+
+def test_a_setting_of_our_own_counts_whatever_it_is_called(at: Embedded) -> None:
+    before = gathered(at)
+    at.server(settings={"log_statement": "all"})
+    assert gathered(at) == before
+    at.server(settings={"debug_shop.mode": "on"})
+    assert gathered(at) != before
 
 
 def test_an_interpreter_that_is_a_script_is_not_known(at: Embedded) -> None:

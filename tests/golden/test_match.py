@@ -13,6 +13,7 @@ from provision.model.value import replace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+EARLIER = "migrations/shop: revision %s runs before some of those that it has"
 CLUSTER = {"runtime": "embedded", "programs": "18a", "initdb": "--locale=C"}
 
 
@@ -62,8 +63,10 @@ def outcome(before: Inputs, after: Inputs, level: int = 1) -> str:
         (tree("a b", "c"), tree("a b", "c d"), "exact"),
         (tree("a b", "c"), tree("a b", "c'"), "migrations/shop: revision c was edited"),
         (tree("a b", "c"), tree("a b"), "migrations/shop: revision c is gone"),
-        # Branches, merges and several heads are sets.
-        (tree("a b c", rows="b c"), tree("c a b", rows="b c"), "exact"),
+        # Branches, merges and several heads; what ran later there must not run before it now.
+        (tree("a b c", rows="b c"), tree("a b c", rows="c b"), "exact"),
+        (tree("a b c", rows="b c"), tree("a c b", rows="b c"), f"{EARLIER % 'c'}"),
+        (tree("a b", rows="b"), tree("a c b m", rows="m"), f"{EARLIER % 'c'}"),
         (tree("a b", rows="b"), tree("a b c d", rows="c d"), "shop b + 2"),
         (tree("a b c", rows="b c"), tree("a b c m", rows="m"), "shop b+c + 1"),
         (tree("a x", rows="x"), tree("a b", "x", rows="b"), "migrations/shop: x is beyond the target"),

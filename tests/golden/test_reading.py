@@ -48,6 +48,8 @@ def watched(tmp_path: Path) -> Watched:
     (tmp_path / "migrations" / ".hidden").write_text("")
     (tmp_path / "sql").mkdir()
     (tmp_path / "sql" / "one.sql").write_text("SELECT 1;\n")
+    for name in ("words.txt~", "old.pyc"):
+        (tmp_path / "migrations" / name).write_text("")
 
     def run(code: str, **variables: str) -> dict[str, Any]:
         (tmp_path / "code.py").write_text(textwrap.dedent(code))
@@ -85,6 +87,7 @@ def watched(tmp_path: Path) -> Watched:
         ("from pathlib import Path; Path('words.txt').stat()", ["words.txt"]),
         ("import os; os.lstat('words.txt')", ["words.txt"]),
         ("import os; os.stat('sql')", []),
+        ("open('migrations/words.txt~'); open('migrations/old.pyc')", ["migrations/old.pyc", "migrations/words.txt~"]),
     ],
 )
 def test_files_that_are_read_are_noted(watched: Watched, code: str, files: list[str]) -> None:
@@ -149,6 +152,9 @@ def test_directories_that_are_listed_are_noted(watched: Watched, code: str, list
         ("import os; open('words.txt'); open('w', 'w'); os.replace('w', 'words.txt')", ["words.txt"]),
         ("open('words.txt', 'w')", []),
         ("open('log.txt', 'a').write('x'); open('log.txt').read()", []),
+        ("open('words.txt', 'a+').seek(0)", ["words.txt"]),
+        ("import os; os.open('words.txt', os.O_RDWR | os.O_CREAT)", ["words.txt"]),
+        ("open('new.txt', 'x+').write('x'); open('new.txt', 'r+')", []),
     ],
 )
 def test_files_that_are_read_and_then_written_are_noted(watched: Watched, code: str, changed: list[str]) -> None:

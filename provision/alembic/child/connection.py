@@ -25,7 +25,7 @@ COMMITS = re.compile(r"(?is)(^|;)\s*(commit|end|rollback|abort|prepare\s+transac
 _ROLLBACK = re.compile(r"(?is)(^|;)\s*(rollback|abort)\b\s*(work|transaction)?\s*(and\s+(no\s+)?chain)?\s*;?\s*$")
 _CONCURRENTLY = re.compile(r"(?i)\bconcurrently\b")
 _READS_FILES = re.compile(
-    r"(?is)\bcopy\b[^;]*?\bfrom\s+(?:program\s+)?'|\b(pg_read_file|pg_read_binary_file|pg_ls_dir|lo_import)\s*\("
+    r"(?is)\bcopy\b[^;]*?\bfrom\s+(?:program\s+)?[eu]?&?['$%]|\b(file_fdw|pg_(?:read|stat)_\w*file|pg_ls_\w+|lo_import)\b"
 )
 _READS = re.compile(r"(?is)\s*(?:select|set|show|savepoint|release|begin|explain|lock|fetch|declare|close|values)\b")
 _LEDGER = "provision"

@@ -27,7 +27,7 @@ INSTALLED = ("site-packages", "dist-packages")
 """Directories whose packages are known by their versions."""
 MOST = 5000
 """Paths that are noted. What reads more costs too much to compare."""
-_NOT_OF_A_TREE = ("/.", "/node_modules/")
+_NOT_OF_A_TREE = re.compile(r"/(?:\.|node_modules(?:/|$)|__pycache__/.)|(?:~|\.pyc)(?:/|$)")
 """Below the directories of a tree, this is none of its files."""
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "<")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -147,7 +147,7 @@ class Reading:
         """Tell whether a file can change unnoticed; most are of the tree, whose files are compared anyway."""
         for each in self._progress.own:
             if path.startswith(each):
-                return any(part in path for part in _NOT_OF_A_TREE)
+                return _NOT_OF_A_TREE.search(path, len(each) - 1) is not None
         return not (path.startswith(self._not_counted) or is_installed(path))
 
     # --- files
@@ -174,7 +174,7 @@ class Reading:
             return
         name = _source(_absolute(path))
         if isinstance(flags, int) and flags & _WRITES:
-            if flags & os.O_RDWR and not flags & (os.O_CREAT | os.O_TRUNC):
+            if not flags & (os.O_WRONLY | os.O_TRUNC | os.O_EXCL):
                 self._files.add(name)
             self._write(name)
         elif name not in self._files and self._counts(name) and not self._is_called_by(self._package):
