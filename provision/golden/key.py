@@ -167,7 +167,7 @@ class Fit:
         return sum(count for _, count in self.rest.values())
 
     def __str__(self) -> str:
-        name = f"golden {self.golden.short}…"
+        name = f"golden {self.golden.short}…" + (", an empty server" if self.golden.level == 0 else "")
         if self.golden.level == 0 or not self.rest:
             return name
         rows = [row for tree in self.golden.inputs.trees for row in tree.rows]

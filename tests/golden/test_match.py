@@ -146,7 +146,7 @@ LEVEL0, SHORT, LONG, EXACT = (
         ([LEVEL0, SHORT, LONG, EXACT], EXACT, ""),
         ([LEVEL0, SHORT, LONG], LONG, ", c + 1 revision"),
         ([SHORT, LEVEL0], SHORT, ", a + 3 revisions"),
-        ([LEVEL0], LEVEL0, ""),
+        ([LEVEL0], LEVEL0, ", an empty server"),
     ],
 )
 def test_the_longest_beginning_wins_and_level_0_is_the_last(candidates: list[Golden], best: Golden, words: str) -> None:
