@@ -113,7 +113,8 @@ def test_what_env_py_cannot_import_is_named(project: Path) -> None:
     assert found["level"] == "problem"
     assert found["evidence"] == ["import app: ModuleNotFoundError: No module named 'nowhere_to_be_found'"]
     assert "-m pip install" in found["next"]
-    (project / "app.py").write_text("class Base: ...\nitem: Item\n")
+    # Of another size in the same second, or Python would take the bytecode of what was there before.
+    (project / "app.py").write_text("class Base: ...\n\nfirst: Item\n")
     assert findings(project)["migrations"]["next"].startswith("correct what it says")
     (project / "app.py").write_text("class Base: ...\n")
     assert findings(project)["migrations"]["level"] == "ok"
