@@ -170,7 +170,7 @@ def _everywhere(read: Reader) -> dict[str, str]:
 # Such data needs no mark of ours: a server writes postmaster.opts whenever it starts, and initdb starts none. Without
 # that file no server ever ran, so nothing is lost. A restored backup lacks it too, and has other files that show it.
 
-_DOWN = (*IDLE, "restarting")
+DOWN = (*IDLE, "restarting")
 _SIGNS_OF_LIFE = ("postmaster.opts", "backup_manifest", "backup_label", "backup_label.old", "standby.signal")
 # What initdb makes before PG_VERSION, or has not yet removed where it failed; and what every complete cluster has.
 _PARTS, _LAST = ("pg_wal/archive_status", "base", "global"), "global/pg_control"
@@ -184,12 +184,14 @@ WHY = "its first initialisation was broken off before any server ran on it, so t
 
 
 def broken_off(seen: Inspection) -> Place | None:
-    """Return where the data of the container lies, if its first initialisation was broken off."""
+    """Return where the data of a container that is :data:`DOWN` lies, if its first initialisation was broken off."""
     place, data = seen.current_place, seen.spec.server.data
-    if place is None or place != seen.declared_place or seen.state not in _DOWN or isinstance(data, Ephemeral):
+    if place is None or place != seen.declared_place or isinstance(data, Ephemeral):
         return None
     read = reader(seen.look, CheckData(seen.container_name, place.directory))
-    if any(read(sign) is not None for sign in _SIGNS_OF_LIFE) or not _shows_files(seen):
+    has, name = seen.look.reader.has, seen.container_name
+    # Where any mount has no source, Docker denies all files of the container.
+    if any(read(sign) is not None for sign in _SIGNS_OF_LIFE) or not has(name, _IN_EVERY_IMAGE):
         return None
     is_ours = is_made_here(seen, place)
     if is_ours and golden_image.KEY in _labels(seen, place):  # a copy that may have been broken off
@@ -199,14 +201,8 @@ def broken_off(seen: Inspection) -> Place | None:
     elif is_ours and isinstance(data, DataPath) and seen.state == "created":
         is_begun = True  # a copy of a golden gets this file last, and initdb, which makes it first, never ran here
     else:
-        has, name = seen.look.reader.has, seen.container_name
         is_begun = read(_LAST) is None and any(has(name, f"{place.directory}/{each}") for each in _PARTS)
     return place if is_begun and (is_ours or _initialised_by(seen)) else None
-
-
-def _shows_files(seen: Inspection) -> bool:
-    """Tell whether the engine reads files of the container: where any mount has no source, Docker denies all files."""
-    return seen.look.reader.has(seen.container_name, _IN_EVERY_IMAGE)
 
 
 def _labels(seen: Inspection, place: Place) -> Mapping[str, str]:

@@ -87,9 +87,13 @@ class DockerSite(Inspection):
 
     @cached_property
     def _broken_off(self) -> Place | None:
-        """Where data lies whose making was broken off; while a restore replaces it, data can look the same."""
-        found = data_contents.broken_off(self)
-        return None if found is None or self.needs_apply else found
+        """Where data lies whose making was broken off; while a restore replaces it, data can look the same.
+
+        What another container uses is not even read: the engine would mount it.
+        """
+        if self.state not in data_contents.DOWN or self.needs_apply:
+            return None
+        return None if ownership.occupied(self, as_it_is=False) else data_contents.broken_off(self)
 
     @property
     def is_fresh(self) -> bool:
