@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 _UNDEFINED_TABLE = "42P01"
 _IN_TRANSACTION = "25001"
-_NO_EXTENSION = r"extension \"(.+)\" is not available|could not open extension control file \".*/(.+)\.control\""
 """A statement that runs in no transaction block, such as ``CREATE INDEX CONCURRENTLY``."""
+_NO_EXTENSION = r"extension \"(.+)\" is not available|could not open extension control file \".*/(.+)\.control\""
+"""What the server says of an extension whose files it does not have."""
 _UNPREPARED = {"RuntimeError", "KeyError", "LookupError", "ImproperlyConfigured", "AppRegistryNotReady", "SystemExit"}
 """What a revision raises that needs its application to be set up, or the environment that its program makes."""
 _UNPREPARED_ENV = {"SystemExit", "NoEventLoopError", "NoSuchOptError", "ConfigurationError"}
