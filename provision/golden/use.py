@@ -102,8 +102,7 @@ def _shortened(step: Step, applied: Container[str]) -> Step:
 
 def _named(steps: tuple[Step, ...], begun: Begun) -> tuple[Step, ...]:
     """Return steps of which the one that makes the data says from which golden."""
-    making = [step.address.kind in _DATA and step.action is not Action.REMOVE for step in steps]
-    at = making.index(True) if any(making) else None
+    at = next((n for n, each in enumerate(steps) if each.address.kind in _DATA and each.action != Action.REMOVE), None)
     if at is None:
         return steps
     named = replace(steps[at], why=(*steps[at].why, f"from {begun.text}"))
