@@ -14,12 +14,13 @@ from provision.apply.effects import Performer
 from provision.apply.history import History
 from provision.apply.losses import Losses
 from provision.apply.starting import TIMEOUT
-from provision.apply.trial import GOLDEN, Trial
+from provision.apply.trial import Trial
 from provision.errors import NotConvergedError, ProvisionError, RacedError, UnavailableError, command
 from provision.kinds import database, file, login, settings
 from provision.model import INTERRUPTED, Action, Effect, Endpoint, Outcome, Plan, Progress, Result, Step, Wishes
 from provision.model.effects import ReloadSettings, ServerCall, WaitReady
 from provision.observe import Survey, outside
+from provision.runtimes.names import GOLDEN
 from provision.system import files, lock
 
 if TYPE_CHECKING:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from provision.observe import Survey
     from provision.observe.outside import World
 
-GOLDEN = "cache/golden.json"
-"""What was noted for a golden when all was made, below the environment's directory."""
 _PLACES = ("data", "volume", "directory")
 """The kinds of what holds data; data in memory has no place but its container."""
 

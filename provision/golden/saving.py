@@ -18,6 +18,7 @@ from provision.model import MAINTENANCE, Action, Address, Begun, Endpoint, Step
 from provision.model.effects import SaveGolden
 from provision.model.value import replace
 from provision.model.words import count
+from provision.runtimes.names import GOLDEN
 from provision.system import files, owned
 from provision.system.postgres import connect, rows
 from provision.system.waiting import attempts
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from provision.observe.outside import World
     from provision.spec.model import Spec
 
-NOTE = "cache/golden.json"
-"""What was noted when all was made, below the environment's directory."""
 LARGEST = 1 << 30
 _PATIENCE, _POLL = 0.5, 0.01  # our own sessions end a moment after we have closed them
 _OTHERS = """
@@ -88,13 +87,13 @@ def note(
 def follow(spec: Spec, xid: int) -> None:
     """Note a transaction of ours, the row of a run, if the server has given it next since all was made."""
     with suppress(ValueError, KeyError, TypeError, ProvisionError):
-        noted = json.loads(owned.text(spec.home / NOTE) or "")
+        noted = json.loads(owned.text(spec.home / GOLDEN) or "")
         if noted["next_xid"] == xid:
             _write(spec, {**noted, "next_xid": xid + 1})
 
 
 def _write(spec: Spec, document: Mapping[str, Any]) -> None:
-    files.write_atomically(spec.home / NOTE, json.dumps(document), 0o600)
+    files.write_atomically(spec.home / GOLDEN, json.dumps(document), 0o600)
 
 
 def _seen(spec: Spec, at: Endpoint) -> dict[str, Any]:
@@ -129,7 +128,7 @@ def planned(world: World, *, asked: bool = False) -> SaveGolden | str:
     goldens = load(world.runtime)
     if goldens is None:
         return f"there are no goldens with runtime {world.runtime}"
-    text = owned.text(world.spec.home / NOTE)
+    text = owned.text(world.spec.home / GOLDEN)
     if text is None:
         return "the server was not made from nothing by one apply"
     try:
