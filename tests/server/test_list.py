@@ -117,6 +117,7 @@ def test_what_the_register_says_is_compared_with_what_is_there(shop: Embedded) -
 
 def test_one_command_ends_a_server_whose_directory_is_gone(shop: Embedded) -> None:
     pid = shop.pid
+    shop.await_wal_writer()
     shop.spec.rename(shop.directory.with_name("spec.yml"))
     remove_under(shop.directory)
     shop.directory = shop.directory.parent

@@ -52,6 +52,13 @@ class Embedded(Environment):
             assert time.monotonic() < deadline, f"process {pid} goes on"
             time.sleep(0.01)
 
+    def await_wal_writer(self) -> None:
+        """Wait until the WAL writer has its file open: one that has to open it in a directory that is gone panics."""
+        asynchronous = "SELECT pg_logical_emit_message(true, '', '') FROM set_config('synchronous_commit', 'off', true)"
+        ((end,),) = self.superuser(asynchronous)
+        written = "SELECT pg_current_wal_flush_lsn() >= %s::pg_lsn"
+        assert any(self.superuser(written, end) == [(True,)] for _ in attempts(_PATIENCE, 0.01))
+
     def log(self) -> list[str]:
         """Return the lines of the server's log."""
         return (self.home / "log" / "postgresql.log").read_text().splitlines()
