@@ -50,11 +50,6 @@ def fragment(read: Any) -> Fragment:
     return _FRAGMENTS[name](made_with) if name in _FRAGMENTS else {}
 
 
-def is_described(read: Any) -> bool:
-    """Whether there is a fragment for a reader."""
-    return taken_apart(read).name in {*values.OF_READERS, *_FRAGMENTS}
-
-
 def _role(_: Mapping[str, Any]) -> Fragment:
     in_mapping = {
         "type": "object",

@@ -97,12 +97,12 @@ def keep(entry: Entry) -> None:
 
 def _prune() -> None:
     """Remove what is left of environments that are gone; for a day, a server may still run."""
-    for file in _files():
-        with suppress(OSError):
+    with suppress(OSError), os.scandir(_place()) as files:
+        for file in files:
             is_old = time.time() - file.stat().st_mtime > _DAY  # asked first: reading hundreds takes 0.1 s
-            entry = _read(file) if is_old else None
+            entry = _read(Path(file)) if is_old else None
             if entry and not any(os.path.lexists(each) for each in (entry.home, entry.data or entry.home)):
-                file.unlink()
+                Path(file).unlink()
 
 
 def forget(home: Path) -> None:
@@ -113,13 +113,8 @@ def forget(home: Path) -> None:
 
 def entries() -> Iterator[Entry]:
     """Yield the entries that this user has written on this machine."""
-    return filter(None, map(_read, _files()))
-
-
-def _files() -> list[Path]:
     with suppress(OSError):  # another user's, where a program runs as one and keeps the variables of the other
-        return sorted(_place().glob("*.json"))
-    return []
+        yield from filter(None, map(_read, sorted(_place().glob("*.json"))))
 
 
 def _read(file: Path) -> Entry | None:

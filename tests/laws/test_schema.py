@@ -21,7 +21,7 @@ from support.law import LONG
 from provision.apply import schema_file
 from provision.errors import SpecError
 from provision.schema import UNREAD
-from provision.schema.readers import is_described, taken_apart
+from provision.schema.readers import fragment, taken_apart
 from provision.schema.sections import SECTIONS, TOP
 from provision.schema.texts import texts
 from provision.spec.connection import EXTERNAL_KEYS
@@ -407,7 +407,7 @@ def test_every_key_and_every_setting_has_a_text() -> None:
 def test_every_reader_is_described() -> None:
     unread = {(title, name) for title, name in KEYS if taken_apart(SECTIONS[title][name].read).name == "reading.unread"}
     others = [(title, name) for title, name in KEYS if (title, name) not in {*unread, ("server", "settings")}]
-    missing = [each for each in others if not is_described(SECTIONS[each[0]][each[1]].read)]
+    missing = [each for each in others if not fragment(SECTIONS[each[0]][each[1]].read)]
     assert missing == [], "add what their readers take to provision/schema/readers.py"
     assert unread <= UNREAD.keys(), "add what they are to provision/schema/__init__.py"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import closing, nullcontext, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -110,8 +110,8 @@ def migrate(
     try:
         while True:
             open_lock = partial(lock_connection, tree, endpoint, at)
-            with closing(failover.found(past, open_lock, deadline, on_event)) as lock:
-                run = Run(tree, *files, lock.settled(at), lock, deadline, on_event, effect, rehearsal=manner.rehearsal)
+            with closing(failover.found(past, open_lock, deadline, on_event)) as lock, ExitStack() as children:
+                run = Run(tree, *files, lock.settled(at), lock, deadline, on_event, effect, children, manner.rehearsal)
                 past.begin(run)
                 try:
                     lock.acquire(deadline, lambda holder: on_event(MigrationEvent("waiting", holder)), manner.is_over)
@@ -197,21 +197,21 @@ def _serve_with_retries(run: Run, child: Child | None) -> None:
     while True:
         rows = (run.rows() or ()) if run.attempts else run.first
         run.attempts += 1
-        staying = child if child is not None and child.stays else None
-        with nullcontext(staying) if staying else child or Child.start(run.tree, run.location.cwd) as running:
-            child = None
-            try:
-                serve(run, running, _request(run, rows, _work(run.graph, rows, run.effect)[0]))
-            except NoLockError as failure:
-                if run.rehearsal is not None:  # it is alone there, and would wait for itself again
-                    raise failure.error from None
-                failures = [*[each for each in failures if each.revision == failure.revision], failure]
-            except ProvisionError:
-                if failures and time.monotonic() >= run.deadline and run.running in {None, failures[-1].revision}:
-                    raise _tried(failures) from None
-                raise
-            else:
-                return
+        running, child = child or Child.start(run.tree, run.location.cwd), None
+        if not running.stays:
+            run.children.enter_context(running)
+        try:
+            serve(run, running, _request(run, rows, _work(run.graph, rows, run.effect)[0]))
+        except NoLockError as failure:
+            if run.rehearsal is not None:  # it is alone there, and would wait for itself again
+                raise failure.error from None
+            failures = [*[each for each in failures if each.revision == failure.revision], failure]
+        except ProvisionError:
+            if failures and time.monotonic() >= run.deadline and run.running in {None, failures[-1].revision}:
+                raise _tried(failures) from None
+            raise
+        else:
+            return
         pause = min(_FIRST_PAUSE * 2.0 ** (len(failures) - 1), _LONGEST_PAUSE)
         if len(failures) > _RETRIES or time.monotonic() + pause > run.deadline:
             raise _tried(failures)
@@ -259,10 +259,9 @@ def _request(run: Run, rows: tuple[str, ...], names: tuple[str, ...]) -> protoco
     """Return what the child is asked to do."""
     direction, target, location = run.effect.direction, run.effect.target, run.location
     scope = run.lock.scope
-    words = [direction, (target or ("base",))[0]]
     places = (location.script, location.env, location.cwd)
     return {
-        **common("migrate", words, run.tree, run.endpoint, places),
+        **common("migrate", [direction, (target or ("base",))[0]], run.tree, run.endpoint, places),
         "transaction_per_revision": run.tree.transaction_per_revision and direction != "stamp",
         "others": [],
         "rehearsal": run.rehearsal.asks if run.rehearsal else None,
@@ -299,18 +298,17 @@ def serve(run: Run, child: Child, asked: protocol.Migrate) -> None:
         if isinstance(ended, waits.SelfBlockedError):
             raise run.self_blocked(ended.wait) from None
         raise
-    if finished and child.stays:
-        return
+    if finished:
+        return  # what it has done is looked at while it ends
     status, printed = child.close(now=False), run.masked(child.printed())
-    if failure is not None:
-        error = alembic_errors.failed(failure, printed, (run.tree, run.location), child.python, run.truth())
-        passes = failure["sqlstate"] in _NO_LOCK and not run.waits_for_itself
-        if passes and failure["clean"] and failure["stage"] == "revision":
-            raise NoLockError(failure["revision"] or "", error)
-        raise error
-    if not finished:
+    if failure is None:
         _cancel(run, child)
         raise alembic_errors.died(status, printed, run.truth())
+    error = alembic_errors.failed(failure, printed, (run.tree, run.location), child.python, run.truth())
+    passes = failure["sqlstate"] in _NO_LOCK and not run.waits_for_itself
+    if passes and failure["clean"] and failure["stage"] == "revision":
+        raise NoLockError(failure["revision"] or "", error)
+    raise error
 
 
 def _listen(run: Run, child: Child, asked: protocol.Migrate) -> tuple[protocol.Failure | None, bool]:
@@ -328,6 +326,8 @@ def _listen(run: Run, child: Child, asked: protocol.Migrate) -> tuple[protocol.F
             return event, False
         else:
             _hear(run, child, event)
+            if run.done and len(run.done) < len(asked["revisions"]) - 1 and run.rehearsal is None:
+                child.gather()
     return None, False
 
 

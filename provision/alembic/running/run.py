@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from provision.alembic.running.advice import url_way
@@ -43,6 +43,7 @@ class Run:
     ``table`` is the declared version table with its schema, ``tables`` are those that ``env.py`` keeps.
     ``committed`` are statements that a revision committed by itself before its row was written. ``read`` is what the
     code has read, known only where the first of the ``attempts`` did not fail. ``first`` are the rows before them.
+    ``children`` sees every process ended that was started for it.
     """
 
     tree: Migrations
@@ -53,8 +54,9 @@ class Run:
     deadline: float
     on_event: OnEvent
     effect: Migrate
-    before: Before = NOT_SEEN
+    children: ExitStack
     rehearsal: Rehearsal | None = None
+    before: Before = NOT_SEEN
     table: str = ""
     pids: list[int] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
