@@ -77,7 +77,7 @@ class Trees(Mapping[str, "Graph"]):
             provision.errors.MigrationsError: one cannot.
         """
         for name in self._declared:
-            load(self._declared[name], self._cached(name), runs=False)
+            self._read[name] = load(self._declared[name], self._cached(name), runs=False)
 
     @property
     def are_remembered(self) -> bool:

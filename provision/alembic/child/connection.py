@@ -302,10 +302,10 @@ def watch(progress: Progress) -> None:
         progress.is_undone = progress.is_undone or _MIGRATES in connection.info
 
     def before(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        ends = COMMITS.search(statement) is not None
         if _MIGRATES in connection.info:
-            progress.is_undone = _ROLLBACK.search(statement) is not None
-        if COMMITS.search(statement):
-            progress.commits += 1
+            progress.is_undone = ends and _ROLLBACK.search(statement) is not None
+        progress.commits += ends
         if found := _READS_FILES.search(statement):
             progress.on_server.add(found.group(1) or "COPY FROM a file")
         if _CONCURRENTLY.search(statement) and _LIMIT in connection.info:

@@ -42,7 +42,7 @@ NOWHERE = Endpoint("localhost", 5432, "nobody", Secret("unused"), "nowhere")
 """The server that ``env.py`` gets where none is needed."""
 
 _ALONE: Manner = {"session": (None, None), "more": False, "reloads": False}
-_BREATH = 0.01
+_BREATH = 0.005
 _TAIL = 8192
 _GRACE = 5.0
 
