@@ -54,7 +54,7 @@ def next_steps(spec: Spec, verb: str, done: Result, pending: Plan | None, consol
             file = each.name if each.parent.name == "backups" else shown(each)
             found[console.line("backup restore", file)] = "bring the data back"
     if pending is not None and pending.differs:
-        found[console.line("apply")] = "the spec asks for more than the data has now"
+        found[console.line("apply")] = "bring everything to the spec"
     if verb == "restore":
         found[console.line("snapshot undo")] = "put back what was replaced"
     return found

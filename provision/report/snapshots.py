@@ -64,7 +64,7 @@ def next_steps(request: Request, pending: Plan | None, console: Console) -> dict
     if request.verb is Verb.SAVE:
         found[console.line("snapshot restore", request.name, *which)] = "bring the data back"
     if pending is not None and pending.differs:
-        found[console.line("apply")] = "the spec asks for more than the data has now"
+        found[console.line("apply")] = "bring everything to the spec"
     if request.verb in (Verb.RESTORE, Verb.RESET, Verb.UNDO):
         found[console.line("snapshot undo", *which)] = "put back what was replaced"
     return found

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-from provision.errors import RefusedError, UsageError, command
+from provision.errors import NextStep, RefusedError, UsageError, command
 from provision.kinds import declared_database
 from provision.model import MAINTENANCE, REPLACED, SNAPSHOT, Action, Address, Plan, Step
 from provision.model.effects import CopyDatabase, RenameDatabases, RunSql
@@ -46,9 +46,7 @@ def chosen(spec: Spec, name: str | None) -> tuple[str, ...]:
     every = declared(spec)
     if name is None or name in every:
         return every if name is None else (name,)
-    raise UsageError(
-        f"the spec has no database {name!r}; it has {', '.join(every)}", next_step=command("snapshot list")
-    )
+    raise UsageError(f"the spec has no database {name!r}; it has {', '.join(every)}", next_step=_LIST)
 
 
 def words(revisions: Mapping[str, Sequence[str]]) -> str:
@@ -162,7 +160,7 @@ class Planner:
         kept = [each for each in self.server.snapshots if each.name == name and each.database in names]
         if not kept:
             every = list(dict.fromkeys(each.name for each in self.server.snapshots))
-            raise near(name, every, "snapshot save")
+            raise near(name, every, _LIST)
         return sorted(kept, key=lambda each: names.index(each.database))
 
     # --- their steps ---
@@ -261,13 +259,11 @@ class Planner:
         return found
 
 
-def near(name: str, every: Sequence[str], saving: str, option: str = "") -> UsageError:
+def near(name: str, every: Sequence[str], listing: NextStep) -> UsageError:
     """Return the error for a name that no snapshot has, with the one that is meant."""
     alike = get_close_matches(name, every, n=1)
-    meant = f"; did you mean {alike[0]}?" if alike else ""
-    known = f"there are {', '.join(every)}" if every else "none was saved"
-    next_step = _LIST if every else command(f"{saving} {name}{option}")
-    return UsageError(f"there is no snapshot {name!r}{meant or '; ' + known}", next_step=next_step)
+    known = f"did you mean {alike[0]}?" if alike else f"only {', '.join(every)}" if every else "none was saved"
+    return UsageError(f"there is no snapshot {name!r}; {known}", next_step=listing)
 
 
 def automatic_name(revision: str) -> str:

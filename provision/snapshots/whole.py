@@ -23,6 +23,7 @@ SELECT count(*) FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name <> 'provision'
 """
 _STOPPED = "the server is away while it is stopped and started"
+_LIST = command("snapshot list --all")
 _KEPT = "what it replaces is kept until the next restore: " + command("snapshot undo --all")
 
 
@@ -185,7 +186,7 @@ class _Planner:
         if kept.major != self.found.major:
             raise RefusedError(
                 f"the snapshot {kept.name!r} is of PostgreSQL {kept.major}, and the data of {self.found.major}",
-                next_step=command("snapshot list") + f"   (what there is; or {command('upgrade --rollback')} first)",
+                next_step=_LIST + f"   (what there is; or {command('upgrade --rollback')} first)",
             )
         self.found.check()
         before, while_stopped = self.found.restoring(kept, self._now("restore"))
@@ -200,7 +201,7 @@ class _Planner:
         if kept is None:
             raise RefusedError(
                 "nothing is kept that a restore of the whole cluster has replaced",
-                next_step=command("snapshot list") + "   (what there is)",
+                next_step=_LIST + "   (what there is)",
             )
         self.found.check()
         effects = self.found.undoing(kept, self._now("undo"))
@@ -225,7 +226,7 @@ class _Planner:
         """
         found = next((each for each in self.found.kept if each.name == name), None)
         if found is None:
-            raise near(name, [each.name for each in self.found.kept], "snapshot save", " --all")
+            raise near(name, [each.name for each in self.found.kept], _LIST)
         return found
 
     def _around(self, steps: tuple[Step, ...], text: str) -> tuple[Step, ...]:

@@ -189,6 +189,9 @@ def test_what_cannot_be_done_is_refused_with_a_reason(environment: Environment) 
     assert "there is a snapshot 'one'" in ran.err
     assert "provision snapshot rm" in ran.err
     assert "did you mean one?" in environment.run("snapshot", "restore", "ones", "--yes", code=64).err
+    ran = environment.run("snapshot", "rm", "two", code=64)
+    assert "there is no snapshot 'two'; only one" in ran.err
+    assert "provision snapshot list" in ran.err
     assert "is no name of a snapshot" in environment.run("snapshot", "save", "a b", code=64).err
     assert "is no name of a snapshot" in environment.run("snapshot", "save", "../a", code=64).err
     assert "is no name of a snapshot" in environment.run("snapshot", "save", "one.complete", code=64).err

@@ -90,6 +90,8 @@ def test_a_server_that_does_not_run_stays_so(environment: Environment) -> None:
     environment.query("INSERT INTO canary VALUES (2)")
     environment.run("stop")
     environment.run("snapshot", "restore", "one", "--all", "--yes")
+    ran = environment.run("snapshot", "rm", "two", "--all", code=64)
+    assert "provision snapshot list --all spec.yml" in ran.err
     environment.apply()
     assert rows(environment) == [1]
 
