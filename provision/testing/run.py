@@ -19,7 +19,7 @@ from provision.environment import Environment
 from provision.errors import NextStep, ProvisionError, UsageError
 from provision.model import Endpoint, Progress
 from provision.model.value import replace
-from provision.model.words import shown
+from provision.model.words import count as counted, shown
 from provision.observe import outside
 from provision.report.console import PLAIN
 from provision.report.errors import WIDEST, render
@@ -115,7 +115,8 @@ class TestRun:
         if not waits:
             return []
         median, most = statistics.median(waits), max(waits)
-        return [f"provision: {len(waits)} databases, waited for {median:.1f} ms (median), {most:.0f} ms at most"]
+        cost = f"waited for {median:.1f} ms (median), {most:.0f} ms at most"
+        return [f"provision: {counted(len(waits), 'database')}, {cost}"]
 
     # --- the server ---
 

@@ -57,6 +57,7 @@ def engine(database: Database) -> Iterator[sqlalchemy.Engine]:
 def async_engine(database: Database) -> AsyncEngine:
     """Return an async engine that closes each connection when it is given back, so that no event loop has to end it."""
     _insist("sqlalchemy")
+    _insist("greenlet")  # SQLAlchemy 2.1 no longer brings it
     _insist(database.drivers[1])
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool

@@ -23,7 +23,7 @@ MODULES = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in 
 
 LONGEST_FUNCTION = 40
 
-MOST_LINES = 51_499
+MOST_LINES = 51_498
 """Of the whole package. It follows the code down; the aim is 17,500."""
 
 AVOIDED = re.compile(r"\b(somebody|nobody|told|anew|shall|stands|goes on|is none)\b", re.IGNORECASE)

@@ -138,6 +138,14 @@ def test_without_sqlalchemy(embedded: Suite) -> None:
     assert "this fixture needs sqlalchemy, which is not installed: pip install sqlalchemy" in out
 
 
+def test_an_async_engine_without_greenlet(embedded: Suite) -> None:
+    embedded.write("conftest.py", "import sys\nsys.modules['greenlet'] = None\n")
+    embedded.write("test_async.py", "def test_it(async_engine):\n    pass\n")
+    out = embedded.run("-v", code=1)
+    assert "this fixture needs greenlet, which is not installed: pip install greenlet" in out, out
+    assert "provision: 1 database, waited for" in out, out
+
+
 @pytest.mark.parametrize(
     ("ini", "said"),
     [
