@@ -50,7 +50,10 @@ def test_a_working_day_on_podman(engine: Engine) -> None:
 @pytest.mark.parametrize("options", ["", "+rootless", "+tcp"])
 @pytest.mark.parametrize("name", ["podman-4", *NEWER])
 def test_everything(name: str, options: str) -> None:
-    beside(f"{name}{options}", DAY, CLAIMS, ALONE, README, "-k", "not test_the_sessions_of_a_document or README")
+    chosen = "(not test_the_sessions_of_a_document or README)"
+    if name.startswith("podman") and options == "+tcp":  # of another host, it does not tell whether a path is there
+        chosen += " and not test_a_working_day[path]"
+    beside(f"{name}{options}", DAY, CLAIMS, ALONE, README, "-k", chosen)
 
 
 @pytest.mark.long
